@@ -1,0 +1,649 @@
+"""What CNN filters see: everything that the notebooks import.
+
+The file reads from top to bottom as the data flows:
+model, submodel, image, activation, ascent, picture, grid, explorer.
+
+Images are RGB with values from 0 to 255 everywhere; each model does its own preprocessing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import dataclasses
+import difflib
+import hashlib
+import io
+import json
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+# TensorFlow writes lines about the processor and missing GPUs to the terminal unless told before import.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cv2
+import ipywidgets as widgets
+import keras
+import matplotlib.cbook
+import numpy as np
+import tensorflow as tf
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image, PngImagePlugin
+from tqdm import tqdm
+
+import patterns
+
+# TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
+tf.get_logger().setLevel("ERROR")
+
+# ---------------------------------------------------------------- model
+
+#LOADER#
+
+
+def nearest(given: object, allowed: Sequence[str]) -> str:
+    """The end of an error message: the allowed name that looks most like the given one, if any does."""
+    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else "."
+
+
+def conv_layers(model: keras.Model) -> list[str]:
+    """Names of the model's 2-D convolution layers, from input to output."""
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+
+# ---------------------------------------------------------------- submodel
+
+
+def submodel(model: keras.Model, layer: str) -> keras.Model:
+    """The model cut after `layer`: images (n, height, width, 3) in, feature maps (n, h, w, filters) out.
+
+    The layers are shared with `model`, not copied. ValueError if there is no such layer or if its
+    output is not a set of feature maps.
+    """
+    names = [each.name for each in model.layers]
+    if layer not in names:
+        raise ValueError(
+            f"no layer {layer!r}{nearest(layer, names)} The convolution layers of {model.name} are: "
+            + ", ".join(conv_layers(model))
+        )
+    cut = keras.Model(model.inputs[0], model.get_layer(layer).output, name=f"{model.name}_to_{layer}")
+    if len(cut.output.shape) != 4:
+        raise ValueError(
+            f"layer {layer!r} gives {cut.output.shape}, not feature maps (n, height, width, filters); "
+            f"the convolution layers of {model.name} are: " + ", ".join(conv_layers(model))
+        )
+    return cut
+
+
+def receptive_field(model: keras.Model, layer: str) -> int:
+    """Side in pixels of the square of the image that one value of the layer's maps depends on.
+
+    Each layer adds (kernel - 1) times the distance, in pixels, between its neighbouring inputs; a
+    stride multiplies that distance (Araujo, Norris and Sim 2019). Right for networks that are one
+    chain of layers, as VGG16 and PocketVGG are.
+    """
+    field, distance = 1, 1
+    for each in submodel(model, layer).layers:
+        kernel = getattr(each, "kernel_size", getattr(each, "pool_size", (1, 1)))[0]
+        field += (kernel - 1) * distance
+        distance *= getattr(each, "strides", (1, 1))[0]
+    return field
+
+
+# ---------------------------------------------------------------- image
+
+
+def random_image(size: int = 128, seed: int = 0, *, contrast: float = 32.0) -> np.ndarray:
+    """A start image: mid grey plus even noise of at most `contrast` grey levels up or down.
+
+    Returns (size, size, 3) float32, RGB, within 127.5 ± contrast. The same seed gives the same image.
+    """
+    check_number("size", size, 1, MAX_SIZE, whole=True)
+    check_number("seed", seed, 0, 2**32 - 1, whole=True)
+    check_number("contrast", contrast, 0, 127.5)
+    noise = np.random.default_rng(seed).uniform(-contrast, contrast, (size, size, 3))
+    return (127.5 + noise).astype(np.float32)
+
+
+def photo(size: int = 224) -> np.ndarray:
+    """The photograph that ships with matplotlib, cut square: (size, size, 3) uint8 RGB.
+
+    Rear Admiral Grace Hopper, 1984, by James S. Davis, United States Navy; public domain.
+    """
+    check_number("size", size, 1, MAX_SIZE, whole=True)
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        whole = np.asarray(Image.open(file).convert("RGB"))
+    return cv2.resize(whole[: whole.shape[1]], (size, size), interpolation=cv2.INTER_AREA)
+
+
+def deprocess(
+    image: np.ndarray, *, contrast: float = 50.0, denoise: float = 0.0, sharpen: float = 0.0, enlarge: int = 1
+) -> np.ndarray:
+    """The picture of an image that gradient ascent has pulled out of the range of a screen.
+
+    Centre and scale: mean 127.5 and standard deviation `contrast`, in grey levels; then clip to 0–255
+    and round. After that, for the eye only, in this order:
+    `denoise` grey levels: neighbours that differ by less are evened out, edges stay (bilateral filter,
+    Tomasi and Manduchi 1998); `sharpen`: that share of the difference from a blurred copy is added
+    (unsharp mask); `enlarge`: each side becomes that many times longer (Lanczos interpolation).
+
+    Takes (height, width, 3), any finite range; returns uint8 RGB. An image without contrast becomes
+    even grey.
+    """
+    image = np.asarray(image, np.float32)
+    if image.ndim != 3 or image.shape[-1] != 3 or not np.isfinite(image).all():
+        raise ValueError(f"deprocess takes one finite image (height, width, 3), not shape {image.shape}")
+    check_number("contrast", contrast, 0, 127.5)
+    check_number("denoise", denoise, 0, 255)
+    check_number("sharpen", sharpen, 0, 10)
+    check_number("enlarge", enlarge, 1, 16, whole=True)
+    centred = image - image.mean()
+    picture = 127.5 + centred * (contrast / max(float(centred.std()), 1e-6))
+    picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    if denoise:
+        picture = cv2.bilateralFilter(picture, d=5, sigmaColor=denoise, sigmaSpace=2)
+    if sharpen:
+        picture = cv2.addWeighted(picture, 1 + sharpen, cv2.GaussianBlur(picture, (0, 0), 1.5), -sharpen, 0)
+    if enlarge > 1:
+        picture = cv2.resize(picture, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_LANCZOS4)
+    return picture
+
+
+# ---------------------------------------------------------------- activation
+
+MAX_SIZE = 1024  # pixels; a larger image needs more memory than the machines this course is made for
+BATCH = 16  # images worked on at once: enough to keep two cores busy, little enough for 4 GB of memory
+
+
+def check_number(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
+    """ValueError unless `value` is a number (a whole one if `whole`) from `low` to `high`."""
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; it must be a {'whole ' if whole else ''}number from {low} to {high}")
+
+
+# Compiled functions, by model and layer; gone with the model.
+_compiled: weakref.WeakKeyDictionary[keras.Model, dict[str, dict[str, Callable]]] = weakref.WeakKeyDictionary()
+
+
+def compiled(model: keras.Model, layer: str) -> dict[str, Callable]:
+    """The two graphs of a layer, built once: "measure" images, and "climb" for some steps.
+
+    Both take any number and size of images, and any filters, without being traced again.
+    """
+    functions = _compiled.setdefault(model, {})
+    if layer not in functions:
+        network = submodel(model, layer)
+        images = tf.TensorSpec([None, None, None, 3], tf.float32)
+
+        @tf.function(input_signature=[images])
+        def measure(images):
+            return tf.reduce_mean(tf.cast(network(images, training=False), tf.float32), axis=(1, 2))
+
+        @tf.function(
+            input_signature=[
+                images,
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([], tf.int32),
+            ]
+        )
+        def climb(images, filters, step_size, steps):
+            history = tf.TensorArray(tf.float32, size=steps)
+            for step in tf.range(steps):
+                images, activation = gradient_step(network, images, filters, step_size)
+                history = history.write(step, activation)
+            return images, history.stack()
+
+        functions[layer] = {"measure": measure, "climb": climb}
+    return functions[layer]
+
+
+def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarray:
+    """How strongly each filter of `layer` answers to each image: (n, filters) float32.
+
+    The mean over the filter's map, after the layer's activation function. `images` are uint8 RGB,
+    (n, height, width, 3). ValueError for another shape or type, or images too small for the layer.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}")
+    check_size(model, layer, min(images.shape[1:3]))
+    measure = compiled(model, layer)["measure"]
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    answers = [measure(tf.cast(b, tf.float32)).numpy() for b in tqdm(batches, f"{layer}", delay=2, leave=False)]
+    return np.concatenate(answers) if answers else np.empty((0, filter_count(model, layer)), np.float32)
+
+
+def filter_count(model: keras.Model, layer: str) -> int:
+    """How many filters `layer` has."""
+    return submodel(model, layer).output.shape[-1]
+
+
+def check_size(model: keras.Model, layer: str, size: int) -> None:
+    """ValueError unless images of `size` pixels leave at least one value in the layer's maps."""
+    check_number("size", size, 1, MAX_SIZE, whole=True)
+    cut = submodel(model, layer)
+
+    def fits(size: int) -> bool:
+        try:
+            return min(cut.compute_output_shape((1, size, size, 3))[1:3]) >= 1
+        except ValueError:  # Keras refuses shapes that would become negative
+            return False
+
+    if not fits(size):
+        smallest = next(each for each in range(size + 1, MAX_SIZE + 1) if fits(each))
+        raise ValueError(f"size is {size}; {layer} of {model.name} needs images of at least {smallest} pixels")
+
+
+# ---------------------------------------------------------------- ascent
+
+
+def gradient_step(network, images, filters, step_size):
+    """One step uphill, for a batch of images, each with its own filter.
+
+    `network` gives feature maps; `images` (n, height, width, 3) float; `filters` (n,) whole numbers;
+    `step_size` in grey levels. Each image moves along the gradient of its filter's mean activation,
+    scaled to a root mean square of 1, so that a step changes pixels by `step_size` grey levels on
+    average however steep the hill is (Erhan et al. 2009; the scaling: Chollet 2016). A filter that
+    is silent everywhere has no gradient, and its image stays.
+
+    Returns the new images and the activations (n,) of the old ones.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        means = tf.reduce_mean(network(images, training=False), axis=(1, 2))  # (n, filters of the layer)
+        activation = tf.gather(means, filters, batch_dims=1)  # (n,)
+    gradient = tape.gradient(activation, images)
+    size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3), keepdims=True))
+    return images + step_size * tf.math.divide_no_nan(gradient, size), activation
+
+
+def ascend(
+    model: keras.Model,
+    layer: str,
+    filters: Sequence[int],
+    image: np.ndarray,
+    *,
+    steps: int,
+    step_size: float,
+    seconds: float = 0.1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Climbs from `image` for each of `filters` at once, and looks up about every `seconds`.
+
+    Yields (images so far (n, size, size, 3) float32, activations of the steps since the last yield (k, n)).
+    """
+    climb = compiled(model, layer)["climb"]
+    images = tf.repeat(tf.cast(image, tf.float32)[None], len(filters), axis=0)
+    done, chunk = 0, 1
+    while done < steps:
+        chunk = min(chunk, steps - done)
+        start = time.perf_counter()
+        images, history = climb(
+            images,
+            tf.constant(filters, tf.int32),
+            tf.constant(step_size, tf.float32),
+            tf.constant(chunk, tf.int32),
+        )
+        yield images.numpy(), history.numpy()
+        done += chunk
+        # The first chunk pays for building the graph, so growth is limited and shrinking is not.
+        chunk = max(1, min(2 * chunk, int(chunk * seconds / (time.perf_counter() - start))))
+
+
+def visualize(
+    model: keras.Model,
+    layer: str,
+    filters: Iterable[int],
+    *,
+    steps: int = 40,
+    size: int = 128,
+    seed: int = 0,
+    step_size: float = 4.0,
+) -> list[FilterPicture]:
+    """A picture of what each of `filters` responds to, by gradient ascent on the input image.
+
+    Starts from `random_image(size, seed)`, takes `steps` gradient steps of `step_size` grey levels
+    (root mean square) and deprocesses the result. All pictures are made together; progress with the
+    time left is shown when it takes longer than 2 seconds.
+
+    ValueError, before any work, for a wrong layer, filter or number. Erhan et al. 2009, Visualizing
+    higher-layer features of a deep network.
+    """
+    filters = check_filters(model, layer, filters)
+    check_number("steps", steps, 1, 10_000, whole=True)
+    check_number("size", size, 16, MAX_SIZE, whole=True)
+    check_size(model, layer, size)
+    check_number("step_size", step_size, 1e-3, 255)
+    start = random_image(size, seed)
+    recipe = {"steps": int(steps), "size": int(size), "seed": int(seed), "step_size": float(step_size)}
+    pictures = []
+    with tqdm(total=len(filters) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
+        for first in range(0, len(filters), BATCH):
+            batch = filters[first : first + BATCH]
+            history = []
+            for images, values in ascend(model, layer, batch, start, steps=steps, step_size=step_size):
+                history.append(values)
+                bar.update(values.size)
+            pictures += finish(model, layer, batch, images, np.concatenate(history), recipe)
+    return pictures
+
+
+def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> list[int]:
+    """The filter numbers as a list; ValueError if one is wrong, repeated, or if there is none."""
+    count = filter_count(model, layer)
+    if isinstance(filters, (str, bytes)) or not isinstance(filters, Iterable):
+        raise ValueError(f"filters is {filters!r}; it must be a list of filter numbers, such as [3]")
+    numbers = list(filters)
+    if not numbers:
+        raise ValueError(f"filters is empty; give some of 0 to {count - 1}")
+    for number in numbers:
+        check_number(f"filter of {layer}", number, 0, count - 1, whole=True)
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"filters names a filter twice: {numbers}")
+    return [int(number) for number in numbers]
+
+
+# ---------------------------------------------------------------- picture
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FilterPicture:
+    """What one filter responds to, with the facts that belong to the picture."""
+
+    image: np.ndarray
+    """(size, size, 3) uint8 RGB."""
+    layer: str
+    filter: int
+    activation: float
+    """Mean over the filter's map, measured again on `image`, the 8-bit picture that you see."""
+    history: np.ndarray
+    """(steps,) float32: the activation before each step; the first is that of the start image."""
+    status: str
+    """"alive", or "dead": the filter is silent on `image`."""
+    reason: str
+    """What `status` rests on, in words."""
+    recipe: dict
+    """What it takes to make the picture again: network, weights, layer, filter, steps, size, seed, step_size."""
+
+    def __str__(self) -> str:
+        recipe = self.recipe
+        return (
+            f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, activation "
+            f"{self.activation:.2g} (start image {self.history[0]:.2g}); {recipe['steps']} steps, "
+            f"{recipe['size']} px, seed {recipe['seed']}" + ("" if self.status == "alive" else f"; {self.reason}")
+        )
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        caption = f"{self.layer} filter {self.filter}\nactivation {self.activation:.2g}, {self.status}"
+        return mimebundle(grid([self], labels=[caption], columns=1, tile=2.6), str(self))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a PNG that carries its recipe; `rerun` makes the picture again from it."""
+        if not str(path).lower().endswith(".png"):
+            raise ValueError(f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe")
+        information = PngImagePlugin.PngInfo()
+        information.add_text("recipe", json.dumps(self.recipe))
+        Image.fromarray(self.image).save(path, pnginfo=information)
+
+
+def finish(
+    model: keras.Model, layer: str, filters: Sequence[int], images: np.ndarray, history: np.ndarray, recipe: dict
+) -> list[FilterPicture]:
+    """Climbed images (n, size, size, 3) and their history (steps, n), made into pictures and measured."""
+    pictures = np.stack([deprocess(image) for image in images])
+    answers = activations(model, layer, pictures)
+    weights = fingerprint(model, layer)
+    result = []
+    for row, number in enumerate(filters):
+        activation, past = float(answers[row, number]), history[:, row]
+        if activation != 0:
+            status, reason = "alive", f"the filter answers {activation:.2g} to the 8-bit picture"
+        elif past.any():
+            status, reason = "dead", f"it reached {past.max():.2g} on the way, but is silent on the 8-bit picture"
+        else:
+            status, reason = "dead", "the filter is silent on the start image, so there is no gradient to climb"
+        made = {"network": model.name, "weights": weights, "layer": layer, "filter": number, **recipe}
+        made["steps"] = len(past)
+        result.append(FilterPicture(pictures[row], layer, number, activation, past, status, reason, made))
+    return result
+
+
+def fingerprint(model: keras.Model, layer: str) -> str:
+    """Twelve characters that change when any weight up to `layer` does."""
+    digest = hashlib.sha256()
+    for weight in submodel(model, layer).weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPicture:
+    """Makes the picture of a saved PNG again, from the recipe that the file carries.
+
+    The network is loaded by its name unless `model` is given. ValueError if the file is not such a
+    picture, its recipe is damaged, or the network's weights are not those that made it.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as file:
+            recipe = json.loads(getattr(file, "text", {})["recipe"])
+        order = {name: recipe[name] for name in ("steps", "size", "seed", "step_size")}
+        network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
+    except FileNotFoundError:
+        raise ValueError(f"no file {str(path)!r}") from None
+    except (OSError, SyntaxError, KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written") from None
+    model = load_model(network) if model is None else model
+    if fingerprint(model, layer) != recipe.get("weights"):
+        raise ValueError(f"{str(path)!r} was made with other weights of {network} than those loaded now")
+    return visualize(model, layer, [number], **order)[0]
+
+
+# ---------------------------------------------------------------- grid
+
+
+def grid(
+    pictures: Sequence[FilterPicture | np.ndarray],
+    *,
+    labels: Sequence[str] | None = None,
+    columns: int = 8,
+    title: str = "",
+    tile: float = 1.2,
+) -> Figure:
+    """One figure of many pictures, row by row.
+
+    `pictures` are FilterPictures, or arrays: (h, w, 3) uint8 RGB, or (h, w) of any range, drawn dark
+    to bright from its own lowest to its highest value. FilterPictures are labelled by filter number,
+    with the layer where they come from several; a dead one says that it is dead, and why. `tile` is
+    the side of a picture in inches.
+    """
+    pictures = list(pictures)
+    if not pictures:
+        raise ValueError("grid got no pictures")
+    check_number("columns", columns, 1, 100, whole=True)
+    if labels is not None and len(labels) != len(pictures):
+        raise ValueError(f"{len(labels)} labels for {len(pictures)} pictures")
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    several = len({p.layer for p in pictures if isinstance(p, FilterPicture)}) > 1
+    if labels is None:
+        labels = [
+            (f"{p.layer} / {p.filter}" if several else str(p.filter)) if isinstance(p, FilterPicture) else ""
+            for p in pictures
+        ]
+    text = 0.16 * max(label.count("\n") + 1 if label else 0 for label in labels)  # inches above each picture
+    head = text + (0.36 if title else 0.05)
+    width, height = columns * (tile + 0.06), rows * tile + (rows - 1) * (text + 0.06) + head
+    figure = Figure(figsize=(width, height), dpi=100)
+    figure.subplots_adjust(0.004, 0.004, 0.996, 1 - head / height, wspace=0.05, hspace=(text + 0.06) / tile)
+    if title:
+        figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=11)
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes:
+        axes.set_axis_off()
+    for axes, picture, label in zip(all_axes, pictures, labels):
+        image = picture.image if isinstance(picture, FilterPicture) else np.asarray(picture)
+        axes.imshow(image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased")
+        axes.set_title(label, fontsize=8, pad=3)
+        if isinstance(picture, FilterPicture) and picture.status == "dead":
+            why = "silent\nat the start:\nno gradient" if not picture.history.any() else "silent\nin 8 bits"
+            box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
+            text = f"dead\n{why}"
+            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=7, bbox=box)
+    return figure
+
+
+def jpeg(figure: Figure, quality: int = 88) -> bytes:
+    """The figure as a JPEG file, which for pictures of noise is several times smaller than a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": quality})
+    return buffer.getvalue()
+
+
+def mimebundle(figure: Figure, alt: str) -> tuple[dict, dict]:
+    """The figure as Jupyter wants it, with a text that stands for it where pictures cannot be seen."""
+    data = base64.b64encode(jpeg(figure)).decode()
+    return {"image/jpeg": data, "text/plain": alt}, {"image/jpeg": {"alt": alt}}
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Displays a figure in a notebook, as JPEG. `alt` says in words what is to be seen."""
+    data, metadata = mimebundle(figure, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def check(answer: object, right: object, hint: str = "") -> None:
+    """Says whether the answer to an exercise is right. Numbers may be off by 1 %; None is no answer yet."""
+    if answer is None or answer is ...:
+        print(f"Not answered yet. {hint}".strip())
+    elif np.shape(answer) == np.shape(right) and (
+        np.allclose(answer, right, rtol=0.01, atol=1e-6) if np.issubdtype(np.asarray(right).dtype, np.number) else answer == right
+    ):
+        print("Right.")
+    else:
+        print(f"Not yet: {answer} is not it. {hint}".strip())
+
+
+# ---------------------------------------------------------------- explorer
+
+
+class Explorer(widgets.VBox):
+    """Pick a layer, a filter and a number of iterations, and watch the picture grow.
+
+    Any change drops the picture in the making and starts the new one. One asyncio task does the work:
+    it climbs for about a tenth of a second, shows the picture, and gives way to the browser. There is
+    no thread, because Colab does not show what threads change.
+    """
+
+    def __init__(self, model: keras.Model, *, size: int = 128, seed: int = 0):
+        names = conv_layers(model)
+        if not names:
+            raise ValueError(f"{model.name} has no convolution layer to explore")
+        self.model, self.start = model, random_image(size, seed)
+        self.origin = {"size": size, "seed": seed, "step_size": 4.0}
+        self.result: FilterPicture | None = None
+        self.task: asyncio.Task | None = None
+        # Options as pairs of text and value: Colab's ipywidgets 7.7 wants them so.
+        self.layer = widgets.Dropdown(
+            description="layer",
+            options=[(f"{name} ({filter_count(model, name)} filters)", name) for name in names],
+            value=names[len(names) // 2],
+        )
+        self.filter = widgets.IntSlider(description="filter", max=filter_count(model, self.layer.value) - 1)
+        self.iterations = widgets.IntSlider(description="iterations", value=40, min=1, max=300)
+        self.button = widgets.Button(description="Stop", icon="stop")
+        self.progress = widgets.IntProgress(description="step", bar_style="info")
+        self.left = widgets.Label()
+        self.facts = widgets.Label()
+        self.picture = widgets.Image(format="jpeg", width=320, height=320)
+        controls = [self.layer, self.filter, self.iterations, self.button, self.progress, self.left]
+        super().__init__([widgets.HBox([self.picture, widgets.VBox(controls)]), self.facts])
+        self.layer.observe(self.layer_changed, "value")
+        self.filter.observe(self.restart, "value")
+        self.iterations.observe(self.restart, "value")
+        self.button.on_click(lambda _: self.stop() if self.running else self.restart())
+        self.restart()
+
+    def __repr__(self) -> str:
+        return f"Explorer of {self.model.name}: sliders for layer, filter and iterations beside a picture that grows"
+
+    @property
+    def running(self) -> bool:
+        """Whether a picture is in the making."""
+        return self.task is not None and not self.task.done()
+
+    def layer_changed(self, change: dict) -> None:
+        """Gives the filter slider the range of the chosen layer, and starts."""
+        self.filter.max = filter_count(self.model, change["new"]) - 1  # a larger value is cut to it
+        self.restart()
+
+    def stop(self) -> None:
+        """Ends the picture in the making; what is shown stays."""
+        if self.task is not None:
+            self.task.cancel()
+        self.button.description, self.button.icon = "Run", "play"
+
+    def restart(self, _change: dict | None = None) -> None:
+        """Drops the picture in the making and starts the one that the controls ask for."""
+        self.stop()
+        self.button.description, self.button.icon = "Stop", "stop"
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # plain Python has no loop that would give way to a browser
+            asyncio.run(self.climb())
+        else:
+            self.task = loop.create_task(self.climb())
+
+    def close(self) -> None:
+        """Removes the widget and ends its work."""
+        self.stop()
+        self.task = None
+        super().close()
+
+    async def climb(self) -> None:
+        """Makes the picture that the controls ask for, showing it as it grows."""
+        task = self.task = asyncio.current_task()
+        layer, number, steps = self.layer.value, self.filter.value, self.iterations.value
+        self.progress.value, self.progress.max = 0, steps
+        self.left.value = "" if layer in _compiled.get(self.model, {}) else "building the graph of this layer"
+        self.facts.value = f"{layer} filter {number}"
+        self.draw(self.start)
+        history: list[np.ndarray] = []
+        try:
+            await asyncio.sleep(0)
+            begin = time.perf_counter()
+            ascent = ascend(self.model, layer, [number], self.start, steps=steps, step_size=self.origin["step_size"])
+            for images, values in ascent:
+                history.append(values)
+                done = sum(map(len, history))
+                seconds = (time.perf_counter() - begin) / done * (steps - done)
+                self.progress.value = done
+                self.left.value = f"{done} of {steps}, {seconds:.0f} s left"
+                self.draw(images[0])
+                await asyncio.sleep(0)  # here clicks and slider moves are taken
+            self.left.value = f"{steps} steps"
+        except asyncio.CancelledError:
+            if self.task is not task:  # another picture is in the making
+                return
+            self.left.value = "stopped"
+        except Exception as error:  # shown, because an error in a task would otherwise be lost
+            self.left.value, self.facts.value = "", f"{type(error).__name__}: {error}"
+            history = []
+        if history:
+            self.result = finish(self.model, layer, [number], images, np.concatenate(history), self.origin)[0]
+            self.facts.value = str(self.result)
+        self.button.description, self.button.icon = "Run", "play"
+
+    def draw(self, image: np.ndarray) -> None:
+        """Shows the image as it stands."""
+        bgr = cv2.cvtColor(deprocess(image, enlarge=2), cv2.COLOR_RGB2BGR)
+        self.picture.value = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+explorer = Explorer
