@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import difflib
 import hashlib
+import html
 import io
 import json
 import math
@@ -36,19 +36,12 @@ from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
 import patterns
+from loader import load_model, nearest
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
 
 # ---------------------------------------------------------------- model
-
-#LOADER#
-
-
-def nearest(given: object, allowed: Sequence[str]) -> str:
-    """The end of an error message: the allowed name that looks most like the given one, if any does."""
-    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else "."
 
 
 def conv_layers(model: keras.Model) -> list[str]:
@@ -71,7 +64,9 @@ def submodel(model: keras.Model, layer: str) -> keras.Model:
             f"no layer {layer!r}{nearest(layer, names)} The convolution layers of {model.name} are: "
             + ", ".join(conv_layers(model))
         )
-    cut = keras.Model(model.inputs[0], model.get_layer(layer).output, name=f"{model.name}_to_{layer}")
+    cut = keras.Model(
+        model.inputs[0], model.get_layer(layer).output, name=f"{model.name}_to_{layer}"
+    )
     if len(cut.output.shape) != 4:
         raise ValueError(
             f"layer {layer!r} gives {cut.output.shape}, not feature maps (n, height, width, filters); "
@@ -122,7 +117,12 @@ def photo(size: int = 224) -> np.ndarray:
 
 
 def deprocess(
-    image: np.ndarray, *, contrast: float = 50.0, denoise: float = 0.0, sharpen: float = 0.0, enlarge: int = 1
+    image: np.ndarray,
+    *,
+    contrast: float = 64.0,
+    denoise: float = 0.0,
+    sharpen: float = 0.0,
+    enlarge: int = 1,
 ) -> np.ndarray:
     """The picture of an image that gradient ascent has pulled out of the range of a screen.
 
@@ -137,7 +137,9 @@ def deprocess(
     """
     image = np.asarray(image, np.float32)
     if image.ndim != 3 or image.shape[-1] != 3 or not np.isfinite(image).all():
-        raise ValueError(f"deprocess takes one finite image (height, width, 3), not shape {image.shape}")
+        raise ValueError(
+            f"deprocess takes one finite image (height, width, 3), not shape {image.shape}"
+        )
     check_number("contrast", contrast, 0, 127.5)
     check_number("denoise", denoise, 0, 255)
     check_number("sharpen", sharpen, 0, 10)
@@ -148,27 +150,39 @@ def deprocess(
     if denoise:
         picture = cv2.bilateralFilter(picture, d=5, sigmaColor=denoise, sigmaSpace=2)
     if sharpen:
-        picture = cv2.addWeighted(picture, 1 + sharpen, cv2.GaussianBlur(picture, (0, 0), 1.5), -sharpen, 0)
+        picture = cv2.addWeighted(
+            picture, 1 + sharpen, cv2.GaussianBlur(picture, (0, 0), 1.5), -sharpen, 0
+        )
     if enlarge > 1:
-        picture = cv2.resize(picture, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_LANCZOS4)
+        picture = cv2.resize(
+            picture, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_LANCZOS4
+        )
     return picture
 
 
 # ---------------------------------------------------------------- activation
 
-MAX_SIZE = 1024  # pixels; a larger image needs more memory than the machines this course is made for
-BATCH = 16  # images worked on at once: enough to keep two cores busy, little enough for 4 GB of memory
+MAX_SIZE = (
+    1024  # pixels; a larger image needs more memory than the machines this course is made for
+)
+BATCH = (
+    16  # images worked on at once: enough to keep two cores busy, little enough for 4 GB of memory
+)
 
 
 def check_number(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
     """ValueError unless `value` is a number (a whole one if `whole`) from `low` to `high`."""
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a {'whole ' if whole else ''}number from {low} to {high}")
+        raise ValueError(
+            f"{name} is {value!r}; it must be a {'whole ' if whole else ''}number from {low} to {high}"
+        )
 
 
 # Compiled functions, by model and layer; gone with the model.
-_compiled: weakref.WeakKeyDictionary[keras.Model, dict[str, dict[str, Callable]]] = weakref.WeakKeyDictionary()
+_compiled: weakref.WeakKeyDictionary[keras.Model, dict[str, dict[str, Callable]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def compiled(model: keras.Model, layer: str) -> dict[str, Callable]:
@@ -212,12 +226,21 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}")
+        raise ValueError(
+            f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}"
+        )
     check_size(model, layer, min(images.shape[1:3]))
     measure = compiled(model, layer)["measure"]
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    answers = [measure(tf.cast(b, tf.float32)).numpy() for b in tqdm(batches, f"{layer}", delay=2, leave=False)]
-    return np.concatenate(answers) if answers else np.empty((0, filter_count(model, layer)), np.float32)
+    answers = [
+        measure(tf.cast(b, tf.float32)).numpy()
+        for b in tqdm(batches, f"{layer}", delay=2, leave=False)
+    ]
+    return (
+        np.concatenate(answers)
+        if answers
+        else np.empty((0, filter_count(model, layer)), np.float32)
+    )
 
 
 def filter_count(model: keras.Model, layer: str) -> int:
@@ -238,7 +261,9 @@ def check_size(model: keras.Model, layer: str, size: int) -> None:
 
     if not fits(size):
         smallest = next(each for each in range(size + 1, MAX_SIZE + 1) if fits(each))
-        raise ValueError(f"size is {size}; {layer} of {model.name} needs images of at least {smallest} pixels")
+        raise ValueError(
+            f"size is {size}; {layer} of {model.name} needs images of at least {smallest} pixels"
+        )
 
 
 # ---------------------------------------------------------------- ascent
@@ -257,7 +282,9 @@ def gradient_step(network, images, filters, step_size):
     """
     with tf.GradientTape() as tape:
         tape.watch(images)
-        means = tf.reduce_mean(network(images, training=False), axis=(1, 2))  # (n, filters of the layer)
+        means = tf.reduce_mean(
+            network(images, training=False), axis=(1, 2)
+        )  # (n, filters of the layer)
         activation = tf.gather(means, filters, batch_dims=1)  # (n,)
     gradient = tape.gradient(activation, images)
     size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3), keepdims=True))
@@ -321,13 +348,20 @@ def visualize(
     check_size(model, layer, size)
     check_number("step_size", step_size, 1e-3, 255)
     start = random_image(size, seed)
-    recipe = {"steps": int(steps), "size": int(size), "seed": int(seed), "step_size": float(step_size)}
+    recipe = {
+        "steps": int(steps),
+        "size": int(size),
+        "seed": int(seed),
+        "step_size": float(step_size),
+    }
     pictures = []
     with tqdm(total=len(filters) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
         for first in range(0, len(filters), BATCH):
             batch = filters[first : first + BATCH]
             history = []
-            for images, values in ascend(model, layer, batch, start, steps=steps, step_size=step_size):
+            for images, values in ascend(
+                model, layer, batch, start, steps=steps, step_size=step_size
+            ):
                 history.append(values)
                 bar.update(values.size)
             pictures += finish(model, layer, batch, images, np.concatenate(history), recipe)
@@ -338,7 +372,9 @@ def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> lis
     """The filter numbers as a list; ValueError if one is wrong, repeated, or if there is none."""
     count = filter_count(model, layer)
     if isinstance(filters, (str, bytes)) or not isinstance(filters, Iterable):
-        raise ValueError(f"filters is {filters!r}; it must be a list of filter numbers, such as [3]")
+        raise ValueError(
+            f"filters is {filters!r}; it must be a list of filter numbers, such as [3]"
+        )
     numbers = list(filters)
     if not numbers:
         raise ValueError(f"filters is empty; give some of 0 to {count - 1}")
@@ -376,26 +412,36 @@ class FilterPicture:
         return (
             f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, activation "
             f"{self.activation:.2g} (start image {self.history[0]:.2g}); {recipe['steps']} steps, "
-            f"{recipe['size']} px, seed {recipe['seed']}" + ("" if self.status == "alive" else f"; {self.reason}")
+            f"{recipe['size']} px, seed {recipe['seed']}"
+            + ("" if self.status == "alive" else f"; {self.reason}")
         )
 
     __repr__ = __str__
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        caption = f"{self.layer} filter {self.filter}\nactivation {self.activation:.2g}, {self.status}"
+        caption = (
+            f"{self.layer} filter {self.filter}\nactivation {self.activation:.2g}, {self.status}"
+        )
         return mimebundle(grid([self], labels=[caption], columns=1, tile=2.6), str(self))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a PNG that carries its recipe; `rerun` makes the picture again from it."""
         if not str(path).lower().endswith(".png"):
-            raise ValueError(f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe")
+            raise ValueError(
+                f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe"
+            )
         information = PngImagePlugin.PngInfo()
         information.add_text("recipe", json.dumps(self.recipe))
         Image.fromarray(self.image).save(path, pnginfo=information)
 
 
 def finish(
-    model: keras.Model, layer: str, filters: Sequence[int], images: np.ndarray, history: np.ndarray, recipe: dict
+    model: keras.Model,
+    layer: str,
+    filters: Sequence[int],
+    images: np.ndarray,
+    history: np.ndarray,
+    recipe: dict,
 ) -> list[FilterPicture]:
     """Climbed images (n, size, size, 3) and their history (steps, n), made into pictures and measured."""
     pictures = np.stack([deprocess(image) for image in images])
@@ -407,12 +453,26 @@ def finish(
         if activation != 0:
             status, reason = "alive", f"the filter answers {activation:.2g} to the 8-bit picture"
         elif past.any():
-            status, reason = "dead", f"it reached {past.max():.2g} on the way, but is silent on the 8-bit picture"
+            status, reason = (
+                "dead",
+                f"it reached {past.max():.2g} on the way, but is silent on the 8-bit picture",
+            )
         else:
-            status, reason = "dead", "the filter is silent on the start image, so there is no gradient to climb"
-        made = {"network": model.name, "weights": weights, "layer": layer, "filter": number, **recipe}
+            status, reason = (
+                "dead",
+                "the filter is silent on the start image, so there is no gradient to climb",
+            )
+        made = {
+            "network": model.name,
+            "weights": weights,
+            "layer": layer,
+            "filter": number,
+            **recipe,
+        }
         made["steps"] = len(past)
-        result.append(FilterPicture(pictures[row], layer, number, activation, past, status, reason, made))
+        result.append(
+            FilterPicture(pictures[row], layer, number, activation, past, status, reason, made)
+        )
     return result
 
 
@@ -438,10 +498,14 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     except FileNotFoundError:
         raise ValueError(f"no file {str(path)!r}") from None
     except (OSError, SyntaxError, KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written") from None
+        raise ValueError(
+            f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written"
+        ) from None
     model = load_model(network) if model is None else model
     if fingerprint(model, layer) != recipe.get("weights"):
-        raise ValueError(f"{str(path)!r} was made with other weights of {network} than those loaded now")
+        raise ValueError(
+            f"{str(path)!r} was made with other weights of {network} than those loaded now"
+        )
     return visualize(model, layer, [number], **order)[0]
 
 
@@ -474,14 +538,20 @@ def grid(
     several = len({p.layer for p in pictures if isinstance(p, FilterPicture)}) > 1
     if labels is None:
         labels = [
-            (f"{p.layer} / {p.filter}" if several else str(p.filter)) if isinstance(p, FilterPicture) else ""
+            (f"{p.layer} / {p.filter}" if several else str(p.filter))
+            if isinstance(p, FilterPicture)
+            else ""
             for p in pictures
         ]
-    text = 0.16 * max(label.count("\n") + 1 if label else 0 for label in labels)  # inches above each picture
+    text = 0.16 * max(
+        label.count("\n") + 1 if label else 0 for label in labels
+    )  # inches above each picture
     head = text + (0.36 if title else 0.05)
     width, height = columns * (tile + 0.06), rows * tile + (rows - 1) * (text + 0.06) + head
     figure = Figure(figsize=(width, height), dpi=100)
-    figure.subplots_adjust(0.004, 0.004, 0.996, 1 - head / height, wspace=0.05, hspace=(text + 0.06) / tile)
+    figure.subplots_adjust(
+        0.004, 0.004, 0.996, 1 - head / height, wspace=0.05, hspace=(text + 0.06) / tile
+    )
     if title:
         figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=11)
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -489,13 +559,28 @@ def grid(
         axes.set_axis_off()
     for axes, picture, label in zip(all_axes, pictures, labels):
         image = picture.image if isinstance(picture, FilterPicture) else np.asarray(picture)
-        axes.imshow(image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased")
+        axes.imshow(
+            image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased"
+        )
         axes.set_title(label, fontsize=8, pad=3)
         if isinstance(picture, FilterPicture) and picture.status == "dead":
-            why = "silent\nat the start:\nno gradient" if not picture.history.any() else "silent\nin 8 bits"
+            why = (
+                "silent\nat the start:\nno gradient"
+                if not picture.history.any()
+                else "silent\nin 8 bits"
+            )
             box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
             text = f"dead\n{why}"
-            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=7, bbox=box)
+            axes.text(
+                0.5,
+                0.5,
+                text,
+                transform=axes.transAxes,
+                ha="center",
+                va="center",
+                fontsize=7,
+                bbox=box,
+            )
     return figure
 
 
@@ -519,15 +604,19 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def check(answer: object, right: object, hint: str = "") -> None:
-    """Says whether the answer to an exercise is right. Numbers may be off by 1 %; None is no answer yet."""
-    if answer is None or answer is ...:
+    """Says whether the answer to an exercise is right.
+
+    Numbers may be off by 1 %. None means that there is no answer yet.
+    """
+    if answer is None:
         print(f"Not answered yet. {hint}".strip())
-    elif np.shape(answer) == np.shape(right) and (
-        np.allclose(answer, right, rtol=0.01, atol=1e-6) if np.issubdtype(np.asarray(right).dtype, np.number) else answer == right
-    ):
-        print("Right.")
+        return
+    given, expected = np.asarray(answer), np.asarray(right)
+    if all(np.issubdtype(each.dtype, np.number) for each in (given, expected)):
+        same = given.shape == expected.shape and np.allclose(given, expected, rtol=0.01, atol=1e-6)
     else:
-        print(f"Not yet: {answer} is not it. {hint}".strip())
+        same = bool(np.array_equal(given, expected))
+    print("Right." if same else f"Not yet: {answer} is not it. {hint}".strip())
 
 
 # ---------------------------------------------------------------- explorer
@@ -541,6 +630,8 @@ class Explorer(widgets.VBox):
     no thread, because Colab does not show what threads change.
     """
 
+    task: asyncio.Task | None = None
+
     def __init__(self, model: keras.Model, *, size: int = 128, seed: int = 0):
         names = conv_layers(model)
         if not names:
@@ -548,22 +639,26 @@ class Explorer(widgets.VBox):
         self.model, self.start = model, random_image(size, seed)
         self.origin = {"size": size, "seed": seed, "step_size": 4.0}
         self.result: FilterPicture | None = None
-        self.task: asyncio.Task | None = None
         # Options as pairs of text and value: Colab's ipywidgets 7.7 wants them so.
         self.layer = widgets.Dropdown(
             description="layer",
             options=[(f"{name} ({filter_count(model, name)} filters)", name) for name in names],
-            value=names[len(names) // 2],
+            value=names[len(names) // 4],
         )
-        self.filter = widgets.IntSlider(description="filter", max=filter_count(model, self.layer.value) - 1)
+        # Begins with a filter that has something to climb.
+        answers = activations(model, self.layer.value, np.uint8(self.start[None]))[0]
+        first = int(np.flatnonzero(answers)[0]) if answers.any() else 0
+        self.filter = widgets.IntSlider(description="filter", max=len(answers) - 1, value=first)
         self.iterations = widgets.IntSlider(description="iterations", value=40, min=1, max=300)
         self.button = widgets.Button(description="Stop", icon="stop")
         self.progress = widgets.IntProgress(description="step", bar_style="info")
         self.left = widgets.Label()
-        self.facts = widgets.Label()
+        self.facts = widgets.HTML(
+            layout=widgets.Layout(width="300px")
+        )  # breaks lines, unlike Label
         self.picture = widgets.Image(format="jpeg", width=320, height=320)
         controls = [self.layer, self.filter, self.iterations, self.button, self.progress, self.left]
-        super().__init__([widgets.HBox([self.picture, widgets.VBox(controls)]), self.facts])
+        super().__init__([widgets.HBox([self.picture, widgets.VBox([*controls, self.facts])])])
         self.layer.observe(self.layer_changed, "value")
         self.filter.observe(self.restart, "value")
         self.iterations.observe(self.restart, "value")
@@ -587,7 +682,7 @@ class Explorer(widgets.VBox):
         """Ends the picture in the making; what is shown stays."""
         if self.task is not None:
             self.task.cancel()
-        self.button.description, self.button.icon = "Run", "play"
+            self.button.description, self.button.icon = "Run", "play"
 
     def restart(self, _change: dict | None = None) -> None:
         """Drops the picture in the making and starts the one that the controls ask for."""
@@ -611,14 +706,23 @@ class Explorer(widgets.VBox):
         task = self.task = asyncio.current_task()
         layer, number, steps = self.layer.value, self.filter.value, self.iterations.value
         self.progress.value, self.progress.max = 0, steps
-        self.left.value = "" if layer in _compiled.get(self.model, {}) else "building the graph of this layer"
-        self.facts.value = f"{layer} filter {number}"
+        self.left.value = (
+            "" if layer in _compiled.get(self.model, {}) else "building the graph of this layer"
+        )
+        self.say(f"{layer} filter {number}")
         self.draw(self.start)
         history: list[np.ndarray] = []
         try:
             await asyncio.sleep(0)
             begin = time.perf_counter()
-            ascent = ascend(self.model, layer, [number], self.start, steps=steps, step_size=self.origin["step_size"])
+            ascent = ascend(
+                self.model,
+                layer,
+                [number],
+                self.start,
+                steps=steps,
+                step_size=self.origin["step_size"],
+            )
             for images, values in ascent:
                 history.append(values)
                 done = sum(map(len, history))
@@ -633,12 +737,18 @@ class Explorer(widgets.VBox):
                 return
             self.left.value = "stopped"
         except Exception as error:  # shown, because an error in a task would otherwise be lost
-            self.left.value, self.facts.value = "", f"{type(error).__name__}: {error}"
+            self.say(f"{type(error).__name__}: {error}")
             history = []
         if history:
-            self.result = finish(self.model, layer, [number], images, np.concatenate(history), self.origin)[0]
-            self.facts.value = str(self.result)
+            self.result = finish(
+                self.model, layer, [number], images, np.concatenate(history), self.origin
+            )[0]
+            self.say(str(self.result))
         self.button.description, self.button.icon = "Run", "play"
+
+    def say(self, text: str) -> None:
+        """Shows a line of facts."""
+        self.facts.value = html.escape(text)
 
     def draw(self, image: np.ndarray) -> None:
         """Shows the image as it stands."""

@@ -5,11 +5,21 @@ from pathlib import Path
 
 REPOSITORY, REF = "", "v1.0"
 here = Path.cwd()
-course = next((p for p in (here, *here.parents) if (p / "models/pocketvgg.npz").exists()), here / "cnn-filters")
+course = next(
+    (p for p in (here, *here.parents) if (p / "models/pocketvgg.npz").exists()),
+    here / "cnn-filters",
+)
 if not course.exists():
-    assert REPOSITORY, "Write the address of the course's repository between the quotes after REPOSITORY =."
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", f"--branch={REF}", REPOSITORY, str(course)], check=True)
+    assert REPOSITORY, (
+        "Write the address of the course's repository between the quotes after REPOSITORY =."
+    )
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth=1", f"--branch={REF}", REPOSITORY, str(course)],
+        check=True,
+    )
 sys.path.insert(0, str(course))
 import helpers
 
-assert Path(helpers.__file__) == course / "helpers.py", f"another helpers.py is in the way: {helpers.__file__}"
+assert Path(helpers.__file__) == course / "helpers.py", (
+    f"another helpers.py is in the way: {helpers.__file__}"
+)

@@ -55,8 +55,15 @@ def main(arguments: list[str]) -> int:
     check = arguments == ["--check"]
     if arguments and not check:
         repository, ref = (*arguments, "v1.0")[:2]
-        if len(arguments) > 2 or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]+", ref):
-            print(f"usage: python tools/stamp.py OWNER/NAME [REF], not {' '.join(arguments)!r}", file=sys.stderr)
+        if (
+            len(arguments) > 2
+            or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository)
+            or not re.fullmatch(r"[\w./-]+", ref)
+        ):
+            print(
+                f"usage: python tools/stamp.py OWNER/NAME [REF], not {' '.join(arguments)!r}",
+                file=sys.stderr,
+            )
             return 2
         cell = LINE.sub(lambda _: f'REPOSITORY, REF = "{HOST}{repository}", "{ref}"', cell)
         source.write_text(cell, encoding="utf-8")

@@ -1,0 +1,515 @@
+"""helpers: networks, images, activations, ascent, pictures, grids."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, PngImagePlugin
+
+import helpers
+import patterns
+
+COURSE = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return patterns.load()
+
+
+def small_network(*, bias=0.0, weights=None):
+    """Two convolution layers with a pooling between them, on RGB scaled to 0–1."""
+    x = inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="one")(x)
+    x = keras.layers.MaxPooling2D(name="pool")(x)
+    x = keras.layers.Conv2D(5, 3, padding="same", activation="relu", name="two")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
+    network = keras.Model(inputs, keras.layers.Dense(2, name="answer")(x), name="small")
+    random = np.random.default_rng(0)
+    for layer in ("one", "two"):
+        kernel, _ = network.get_layer(layer).get_weights()
+        new = np.full(kernel.shape, weights) if weights else random.normal(0, 0.3, kernel.shape)
+        network.get_layer(layer).set_weights([new, np.full(kernel.shape[-1], bias)])
+    return network
+
+
+def convolve(maps, kernel, bias):
+    """3 × 3 convolution with a border of zeros, then ReLU, written anew: (h, w, in) -> (h, w, out)."""
+    height, width, _ = maps.shape
+    padded = np.pad(maps, ((1, 1), (1, 1), (0, 0)))
+    out = np.zeros((height, width, kernel.shape[-1])) + bias
+    for row in range(3):
+        for column in range(3):
+            out += padded[row : row + height, column : column + width] @ kernel[row, column]
+    return np.maximum(out, 0)
+
+
+# ---------------------------------------------------------------- networks
+
+
+def test_conv_layers_are_those_of_vgg16_in_order(model):
+    vgg16 = keras.applications.VGG16(weights=None, include_top=False)
+    expected = [layer.name for layer in vgg16.layers if "_conv" in layer.name]
+    assert helpers.conv_layers(model) == expected
+    assert helpers.conv_layers(vgg16) == expected
+
+
+def test_activations_against_an_independent_calculation():
+    network = small_network()
+    images = np.random.default_rng(1).integers(0, 256, (3, 12, 10, 3), np.uint8)
+    for row, image in enumerate(images):
+        maps = convolve(image / 255, *network.get_layer("one").get_weights())
+        first = helpers.activations(network, "one", images)
+        assert np.allclose(first[row], maps.mean(axis=(0, 1)), rtol=1e-4, atol=1e-6)
+        pooled = maps.reshape(6, 2, 5, 2, 4).max(axis=(1, 3))
+        second = helpers.activations(network, "two", images)
+        expected = convolve(pooled, *network.get_layer("two").get_weights()).mean(axis=(0, 1))
+        assert np.allclose(second[row], expected, rtol=1e-4, atol=1e-6)
+    assert second.dtype == np.float32 and second.shape == (3, 5)
+
+
+def test_activations_of_many_images_do_not_depend_on_the_batch(model):
+    images, _ = patterns.images(2 * helpers.BATCH + 3, seed=5)
+    together = helpers.activations(model, "block4_conv1", images)
+    alone = np.concatenate(
+        [helpers.activations(model, "block4_conv1", image[None]) for image in images]
+    )
+    assert np.allclose(together, alone, rtol=1e-3, atol=1e-4)
+    assert helpers.activations(model, "block4_conv1", images[:0]).shape == (0, 64)
+
+
+def test_activations_follow_the_weights():
+    network = small_network()
+    images = np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    before = helpers.activations(network, "one", images)
+    layer = network.get_layer("one")
+    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    assert np.allclose(helpers.activations(network, "one", images), 2 * before, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["one", "pool", "two"])
+def test_receptive_field_against_gradients(layer):
+    # With positive weights every pixel that can matter does, so the gradient shows the true field.
+    network = small_network(weights=0.1)
+    cut = helpers.submodel(network, layer)
+    image = tf.ones((1, 32, 32, 3)) * 100
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        maps = cut(image)
+        middle = maps[0, maps.shape[1] // 2, maps.shape[2] // 2, 0]
+    touched = np.flatnonzero(np.abs(tape.gradient(middle, image)).sum(axis=(0, 1, 3)))
+    # A largest value passes the gradient to one of its four inputs, so pooling is taken as a whole.
+    seen = touched[-1] - touched[0] + 1
+    expected = helpers.receptive_field(network, layer)
+    assert seen <= expected <= seen + (0 if layer == "one" else 1)
+
+
+def test_receptive_fields_of_vgg16_are_the_published_ones(model):
+    fields = [helpers.receptive_field(model, layer) for layer in helpers.conv_layers(model)]
+    assert fields == [3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196]  # Araujo et al. 2019
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_random_image():
+    image = helpers.random_image(50, seed=3, contrast=10)
+    assert image.shape == (50, 50, 3) and image.dtype == np.float32
+    assert 117.5 <= image.min() < 118 and 137 < image.max() <= 137.5
+    assert np.array_equal(image, helpers.random_image(50, seed=3, contrast=10))
+    assert not np.array_equal(image, helpers.random_image(50, seed=4, contrast=10))
+
+
+def test_photo_is_grace_hopper_upright():
+    photo = helpers.photo(64)
+    assert photo.shape == (64, 64, 3) and photo.dtype == np.uint8
+    red, _, blue = photo[25:38, 24:40].reshape(-1, 3).mean(axis=0)  # her face
+    assert red > blue + 20
+    assert (
+        photo[56:, 24:40].mean() < photo[25:38, 24:40].mean() - 50
+    )  # the uniform is below, and dark
+
+
+def test_deprocess_centres_and_scales():
+    image = np.random.default_rng(0).normal(900, 300, (40, 40, 3))
+    picture = helpers.deprocess(image, contrast=30)
+    assert picture.dtype == np.uint8
+    assert abs(picture.mean() - 127.5) < 1 and abs(picture.std() - 30) < 1
+    by_hand = np.round(127.5 + (image - np.mean(image)) / np.std(image) * 30).clip(0, 255)
+    assert np.abs(picture - by_hand).max() <= 1
+    assert np.array_equal(np.unique(helpers.deprocess(np.full((8, 8, 3), 7.0))), [128])
+
+
+def test_deprocess_options_do_what_they_say():
+    rng = np.random.default_rng(0)
+    edge = np.zeros((40, 40, 3))
+    edge[:, 20:] = 200
+    noisy = edge + rng.normal(0, 10, edge.shape)
+    plain, smooth = helpers.deprocess(noisy), helpers.deprocess(noisy, denoise=60)
+    assert smooth[:, :15].std() < 0.6 * plain[:, :15].std()  # the noise goes
+    step = smooth[:, 22:].mean() - smooth[:, :18].mean()
+    assert step > 0.95 * (plain[:, 22:].mean() - plain[:, :18].mean())  # the edge stays
+    soft = np.repeat(np.repeat(np.clip(np.linspace(-2, 2, 40), -1, 1)[None, :, None], 40, 0), 3, 2)
+    slope = np.abs(np.diff(helpers.deprocess(soft).astype(int), axis=1)).max()
+    assert np.abs(np.diff(helpers.deprocess(soft, sharpen=2).astype(int), axis=1)).max() > slope
+    assert helpers.deprocess(edge, enlarge=3).shape == (120, 120, 3)
+
+
+# ---------------------------------------------------------------- ascent
+
+
+def test_gradient_step_goes_uphill_by_what_the_gradient_promises():
+    network = helpers.submodel(small_network(), "two")
+    image = tf.constant(helpers.random_image(16, seed=1))[None]
+    for number in range(5):
+        moved, before = helpers.gradient_step(network, image, [number], 0.5)
+        step = (moved - image).numpy()
+        value = lambda x, n=number: float(tf.reduce_mean(network(x)[..., n]))  # noqa: E731
+        assert before.numpy() == pytest.approx([value(image)])
+        if value(image) == 0:
+            assert not step.any()
+            continue
+        assert math.sqrt(np.mean(step**2)) == pytest.approx(0.5, rel=1e-4)
+        # The slope along the step, measured with small moves, is the steepest of a hundred tries.
+        slope = (value(image + 0.01 * step) - value(image - 0.01 * step)) / 0.02
+        others = np.random.default_rng(0).normal(size=(100, *step.shape)).astype(np.float32)
+        others *= (
+            np.linalg.norm(step)
+            / np.linalg.norm(others.reshape(100, -1), axis=1)[:, None, None, None, None]
+        )
+        rivals = [(value(image + 0.01 * o) - value(image - 0.01 * o)) / 0.02 for o in others]
+        assert slope > max(rivals)
+
+
+def test_visualize_measures_the_picture_that_it_gives(model):
+    pictures = helpers.visualize(model, "block3_conv1", [0, 7, 20], steps=20, size=64, seed=2)
+    cut = keras.Model(model.inputs, model.get_layer("block3_conv1").output)
+    start = cut(helpers.random_image(64, seed=2)[None]).numpy().mean(axis=(0, 1, 2))
+    for picture, number in zip(pictures, [0, 7, 20], strict=True):
+        assert (picture.layer, picture.filter) == ("block3_conv1", number)
+        assert picture.image.shape == (64, 64, 3) and picture.image.dtype == np.uint8
+        again = cut(picture.image[None].astype(np.float32)).numpy()[..., number].mean()
+        assert picture.activation == pytest.approx(again, rel=1e-3, abs=1e-6)
+        assert picture.history.shape == (20,)
+        assert picture.history[0] == pytest.approx(start[number], rel=1e-3, abs=1e-6)
+
+
+def test_the_climb_is_worth_it(model):
+    pictures = [
+        picture
+        for layer in ("block1_conv2", "block2_conv2", "block4_conv1")
+        for picture in helpers.visualize(model, layer, range(12), size=64)
+    ]
+    climbed = [p for p in pictures if p.history[0] > 0]
+    assert len(climbed) > 18
+    better = [p.activation > 3 * p.history[0] for p in climbed]
+    assert np.mean(better) > 0.9
+    rises = [np.mean(np.diff(p.history) > 0) for p in climbed]
+    assert np.median(rises) > 0.9
+
+
+def test_visualize_is_the_written_out_loop():
+    network = small_network()
+    cut = helpers.submodel(network, "two")
+    images = tf.constant(helpers.random_image(32, seed=4))[None]
+    for _ in range(7):
+        images, _ = helpers.gradient_step(cut, images, [3], 2.0)
+    picture = helpers.visualize(network, "two", [3], steps=7, size=32, seed=4, step_size=2.0)[0]
+    by_hand = helpers.deprocess(images[0].numpy()).astype(int)
+    assert np.abs(picture.image - by_hand).max() <= 1
+
+
+def test_alone_or_in_a_batch_the_picture_is_the_same(model):
+    many = helpers.visualize(model, "block2_conv1", range(20), size=64, steps=10)
+    assert [p.filter for p in many] == list(range(20))
+    for number in (0, 17):
+        alone = helpers.visualize(model, "block2_conv1", [number], size=64, steps=10)[0]
+        difference = np.abs(alone.image.astype(int) - many[number].image)
+        assert np.mean(difference > 2) < 0.01
+
+
+FINGERPRINT = """
+import hashlib, helpers
+pictures = helpers.visualize(helpers.load_model(), "block3_conv1", [1, 2, 3], size=64)
+print(hashlib.sha256(b"".join(p.image.tobytes() + p.history.tobytes() for p in pictures)).hexdigest())
+"""
+
+
+def test_same_seed_same_bytes_here_and_in_another_process(model):
+    def digest():
+        pictures = helpers.visualize(model, "block3_conv1", [1, 2, 3], size=64)
+        return hashlib.sha256(
+            b"".join(p.image.tobytes() + p.history.tobytes() for p in pictures)
+        ).hexdigest()
+
+    first = digest()
+    assert digest() == first
+    other = subprocess.run(
+        [sys.executable, "-c", FINGERPRINT],
+        cwd=COURSE,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert other.stdout.strip() == first
+    changed = helpers.visualize(model, "block3_conv1", [1], size=64, seed=1)[0].image
+    assert not np.array_equal(
+        changed, helpers.visualize(model, "block3_conv1", [1], size=64)[0].image
+    )
+
+
+def test_a_silent_filter_is_called_dead_with_the_reason():
+    network = small_network(bias=-1e6)
+    picture = helpers.visualize(network, "two", [2], steps=3, size=16)[0]
+    assert picture.status == "dead" and picture.activation == 0
+    assert "silent on the start image" in picture.reason and picture.reason in str(picture)
+    text = " ".join(t.get_text() for t in helpers.grid([picture]).axes[0].texts)
+    assert "dead" in text and "no gradient" in text
+
+
+def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
+    # Answers only to pixels above 255, which no finished picture has.
+    network = small_network(weights=0.1)
+    one = network.get_layer("one")
+    one.set_weights([np.full((3, 3, 3, 4), 1 / 27), np.full(4, -1.01)])
+    start = np.full((1, 16, 16, 3), 300.0, np.float32)
+    picture = helpers.finish(
+        network, "one", [0], start, np.array([[0.2]], np.float32), {"steps": 1}
+    )[0]
+    assert picture.status == "dead" and "on the way" in picture.reason
+
+
+def test_visualize_leaves_the_model_as_it_was(model):
+    before = [weight.numpy().copy() for weight in model.weights]
+    trainable = [layer.trainable for layer in model.layers]
+    policies = [layer.dtype_policy.name for layer in model.layers]
+    helpers.visualize(model, "block5_conv3", [0], steps=2, size=32)
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.weights, strict=True))
+    assert trainable == [layer.trainable for layer in model.layers]
+    assert policies == [layer.dtype_policy.name for layer in model.layers]
+
+
+def test_progress_counts_every_step(model, monkeypatch):
+    bars = []
+
+    class Bar(helpers.tqdm):
+        def __init__(self, *args, **kwargs):
+            assert kwargs["delay"] == 2  # nothing is shown for what takes less than 2 seconds
+            super().__init__(*args, **{**kwargs, "file": io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(helpers, "tqdm", Bar)
+    helpers.visualize(model, "block1_conv1", range(16), steps=6, size=16)
+    assert bars[0].total == bars[0].n == 16 * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layer": "block3conv1"}, "did you mean 'block3_conv1'?"),
+        ({"layer": "zzz"}, "no layer 'zzz'. The convolution layers of pocketvgg are: block1_conv1"),
+        ({"layer": 3}, "no layer 3"),
+        ({"layer": "predictions"}, "not feature maps"),
+        ({"filters": [48]}, "filter of block3_conv1 is 48; it must be a whole number from 0 to 47"),
+        ({"filters": [-1]}, "from 0 to 47"),
+        ({"filters": [1.5]}, "is 1.5"),
+        ({"filters": [True]}, "is True"),
+        ({"filters": ["3"]}, "is '3'"),
+        ({"filters": []}, "empty"),
+        ({"filters": 3}, "filters is 3; it must be a list"),
+        ({"filters": "3"}, "must be a list"),
+        ({"filters": [3, 3]}, "twice"),
+        ({"steps": 0}, "steps is 0; it must be a whole number from 1 to 10000"),
+        ({"steps": 2.0}, "steps is 2.0"),
+        ({"steps": None}, "steps is None"),
+        ({"size": 15}, "size is 15; it must be a whole number from 16 to 1024"),
+        ({"size": 1025}, "size is 1025"),
+        (
+            {"layer": "block5_pool", "size": 16, "filters": [0]},
+            "needs images of at least 32 pixels",
+        ),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"step_size": float("nan")}, "step_size is nan"),
+        ({"step_size": 0}, "step_size is 0"),
+    ],
+)
+def test_bad_calls_say_what_was_given_and_what_is_allowed(model, change, words):
+    call = {"layer": "block3_conv1", "filters": [1], "steps": 2, "size": 32, **change}
+    with pytest.raises(ValueError) as caught:
+        helpers.visualize(model, **call)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 8, 8, 3), np.float32),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((1, 8, 8, 1), np.uint8),
+        5,
+    ],
+)
+def test_activations_refuse_other_images(model, images):
+    with pytest.raises(ValueError, match=r"images must be uint8 \(n, height, width, 3\), not"):
+        helpers.activations(model, "block1_conv1", images)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_save_and_rerun_give_the_same_picture(model, tmp_path):
+    picture = helpers.visualize(model, "block2_conv2", [5], steps=8, size=48, seed=9, step_size=3)[
+        0
+    ]
+    picture.save(tmp_path / "p.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "p.png")), picture.image)
+    again = helpers.rerun(tmp_path / "p.png")
+    assert np.array_equal(again.image, picture.image) and again.recipe == picture.recipe
+    with pytest.raises(ValueError, match=r"saved as \.png"):
+        picture.save(tmp_path / "p.jpg")
+
+
+def test_rerun_notices_other_weights(model, tmp_path):
+    picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
+    picture.save(tmp_path / "p.png")
+    other = patterns.build()
+    with pytest.raises(ValueError, match="other weights"):
+        helpers.rerun(tmp_path / "p.png", other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        "5",
+        '{"steps": 3}',
+        "[" * 5000,
+        json.dumps(
+            {
+                "network": "pocketvgg",
+                "layer": "block1_conv1",
+                "filter": 1,
+                "steps": 2,
+                "size": 16,
+                "seed": 0,
+            }
+        ),
+    ],
+)
+def test_rerun_refuses_foreign_files(text, tmp_path):
+    information = PngImagePlugin.PngInfo()
+    if text is not None:
+        information.add_text("recipe", text)
+    Image.new("RGB", (4, 4)).save(tmp_path / "f.png", pnginfo=information)
+    with pytest.raises(ValueError, match="is not a PNG with a recipe"):
+        helpers.rerun(tmp_path / "f.png")
+
+
+def test_rerun_refuses_what_is_no_png(tmp_path):
+    (tmp_path / "f.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="is not a PNG with a recipe"):
+        helpers.rerun(tmp_path / "f.png")
+    with pytest.raises(ValueError, match="no file"):
+        helpers.rerun(tmp_path / "none.png")
+
+
+def test_a_picture_shows_itself_with_its_facts(model):
+    picture = helpers.visualize(model, "block1_conv2", [3], steps=5, size=64)[0]
+    data, metadata = picture._repr_mimebundle_()
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))).convert("RGB"))
+    assert data["text/plain"] == metadata["image/jpeg"]["alt"] == str(picture)
+    for fact in (
+        "pocketvgg",
+        "block1_conv2",
+        "filter 3",
+        "alive",
+        "5 steps",
+        "64 px",
+        f"{picture.activation:.2g}",
+    ):
+        assert fact in str(picture)
+    assert shown.std() > 20  # not an empty figure
+
+
+def test_grid_draws_each_picture_in_its_place():
+    colours = [np.full((8, 8, 3), level, np.uint8) for level in (0, 60, 120, 180, 240)]
+    figure = helpers.grid(colours, columns=3, labels=list("abcde"), title="t")
+    axes = [a for a in figure.axes if a.images]
+    assert [a.get_title() for a in axes] == list("abcde") and figure.get_suptitle() == "t"
+    sheet = np.asarray(Image.open(io.BytesIO(helpers.jpeg(figure))).convert("L"))
+    height, width = sheet.shape
+    for number, level in enumerate((0, 60, 120, 180, 240)):
+        box = axes[number].get_position()
+        value = sheet[int(height * (1 - (box.y0 + box.y1) / 2)), int(width * (box.x0 + box.x1) / 2)]
+        assert abs(int(value) - level) < 12
+        assert 0 <= box.x0 and box.x1 <= 1 and 0 <= box.y0 and box.y1 <= 1  # nothing is cut off
+
+
+def test_grid_keeps_all_text_inside(model):
+    pictures = helpers.visualize(model, "block1_conv1", range(5), steps=2, size=16)
+    for labels, title in ((None, ""), (["two\nlines"] * 5, ""), (["x"] * 5, "a title")):
+        figure = helpers.grid(pictures, labels=labels, title=title, columns=3)
+        helpers.jpeg(figure)  # draws it
+        for axes in figure.axes:
+            box = axes.title.get_window_extent()
+            assert box.y1 <= figure.bbox.y1 + 1 and box.y0 >= 0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: helpers.grid([]), "no pictures"),
+        (lambda: helpers.grid([np.zeros((4, 4))], labels=["a", "b"]), "2 labels for 1 pictures"),
+        (lambda: helpers.grid([np.zeros((4, 4))], columns=0), "columns is 0"),
+        (lambda: helpers.deprocess(np.full((4, 4, 3), np.nan)), "finite"),
+        (lambda: helpers.deprocess(np.zeros((4, 4))), "(4, 4)"),
+        (lambda: helpers.deprocess(np.zeros((4, 4, 3)), contrast=200), "contrast is 200"),
+        (lambda: helpers.random_image(0), "size is 0"),
+        (lambda: helpers.random_image(8, contrast=128), "contrast is 128"),
+        (
+            lambda: helpers.explorer(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])),
+            "no convolution",
+        ),
+    ],
+)
+def test_other_bad_calls(call, words):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "said"),
+    [
+        (None, 3, "Not answered yet."),
+        (3, 3, "Right."),
+        (3.01, 3, "Right."),
+        (3.1, 3, "Not yet: 3.1 is not it."),
+        ("rings", "rings", "Right."),
+        ("rings", "dots", "Not yet: rings is not it."),
+        ((28, 28), (28, 28), "Right."),
+        ([28, 27], (28, 28), "Not yet: [28, 27] is not it."),
+        ("3", 3, "Not yet: 3 is not it."),
+        (28, (28, 28), "Not yet: 28 is not it."),
+        (True, True, "Right."),
+    ],
+)
+def test_check(answer, right, said, capsys):
+    helpers.check(answer, right)
+    assert capsys.readouterr().out.strip() == said

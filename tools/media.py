@@ -1,0 +1,165 @@
+"""Makes every picture in media/ again: python tools/media.py [--imagenet FOLDER]
+
+Most pictures are outputs of the notebooks: a code cell with the tag "media-NAME" gives
+media/NAME.jpg. Run tools/execute.py first if a notebook has changed. The rest is drawn here.
+
+The pictures of VGG16 and MobileNetV2 need their ImageNet weights: from Keras' cache, from the
+network, or from FOLDER, which holds a Keras cache in keras/ and VGG16's first two blocks in
+vgg16_blocks1-2.npz (arrays NAME.kernel and NAME.bias). Where they cannot be had, and where there is
+no Chromium for the picture of the explorer, the old picture stays and a line says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+COURSE = Path(__file__).resolve().parents[1]
+MEDIA = COURSE / "media"
+sys.path.insert(0, str(COURSE))
+
+parser = argparse.ArgumentParser(description="Makes every picture in media/ again.")
+parser.add_argument("--imagenet", type=Path, help="folder with ImageNet weights")
+FOLDER: Path | None = parser.parse_args().imagenet if __name__ == "__main__" else None
+if FOLDER:
+    os.environ["KERAS_HOME"] = str(FOLDER / "keras")  # read when Keras is imported
+
+import keras
+import numpy as np
+
+import helpers
+import patterns
+
+
+def write(name: str, data: bytes) -> None:
+    """Writes media/NAME and says so."""
+    (MEDIA / name).write_bytes(data)
+    print(f"media/{name}: {len(data) / 1000:.0f} kB")
+
+
+def from_notebooks() -> None:
+    """The first picture of each cell that has a tag "media-NAME"."""
+    for path in sorted((COURSE / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for tag in cell["metadata"].get("tags", []):
+                if tag.startswith("media-"):
+                    data = [
+                        o["data"]["image/jpeg"]
+                        for o in cell["outputs"]
+                        if "image/jpeg" in o.get("data", {})
+                    ]
+                    write(f"{tag.removeprefix('media-')}.jpg", base64.b64decode(data[0]))
+
+
+def world() -> None:
+    """Every pattern, four drawings each."""
+    drawings = [patterns.image(name, seed, size=96) for name in patterns.NAMES for seed in range(4)]
+    labels = [name if seed == 0 else "" for name in patterns.NAMES for seed in range(4)]
+    write("world.jpg", helpers.jpeg(helpers.grid(drawings, labels=labels, columns=20, tile=0.62)))
+
+
+def pocketvgg() -> list[helpers.FilterPicture]:
+    """Sixteen filters of the last layer of each block, dead ones marked; returns some good ones."""
+    model = helpers.load_model("pocketvgg")
+    layers = ["block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"]
+    sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16))]
+    labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
+    write("pocketvgg.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
+    chosen = [("block2_conv2", 10), ("block3_conv2", 10), ("block4_conv2", 5)]
+    return [helpers.visualize(model, layer, [number])[0] for layer, number in chosen]
+
+
+def vgg16() -> keras.Model:
+    """VGG16 with its true weights, or those of its first two blocks from FOLDER."""
+    if FOLDER is None:
+        return helpers.load_model("vgg16")
+    model = helpers.with_preprocessing(keras.applications.VGG16, weights=None)
+    arrays = np.load(FOLDER / "vgg16_blocks1-2.npz", allow_pickle=False)
+    for layer in helpers.conv_layers(model)[:4]:
+        model.get_layer(layer).set_weights([arrays[f"{layer}.kernel"], arrays[f"{layer}.bias"]])
+    return model
+
+
+def imagenet_vgg16() -> list[helpers.FilterPicture]:
+    """VGG16: the first layer's kernels, and pictures of blocks 1 and 2; returns some good ones."""
+    model = vgg16()
+    kernels = model.get_layer("block1_conv1").get_weights()[0][
+        :, :, ::-1
+    ]  # its channels are B, G, R
+    low, high = kernels.min(axis=(0, 1, 2)), kernels.max(axis=(0, 1, 2))
+    tiles = np.uint8(np.round((kernels - low) / (high - low) * 255)).transpose(3, 0, 1, 2)
+    write("vgg16_first_layer.jpg", helpers.jpeg(helpers.grid(tiles, columns=16, tile=0.55)))
+    asked = {"block1_conv1": [23], "block2_conv1": [51], "block2_conv2": [40]}
+    shown = [
+        p
+        for layer, numbers in asked.items()
+        for p in helpers.visualize(model, layer, numbers, steps=100)
+    ]
+    labels = [f"{p.layer} / {p.filter}\nactivation {p.activation:.2g}" for p in shown]
+    write("vgg16_three.jpg", helpers.jpeg(helpers.grid(shown, labels=labels, columns=3, tile=2.4)))
+    layers = ["block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"]
+    sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(0, 64, 4))]
+    labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
+    write(
+        "vgg16_blocks1-2.jpg",
+        helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
+    )
+    return [
+        helpers.visualize(model, "block2_conv2", [number], steps=100)[0] for number in (7, 40, 90)
+    ]
+
+
+def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
+    """MobileNetV2: eight filters of five layers; returns some good ones."""
+    model = helpers.load_model("mobilenetv2")
+    layers = [f"block_{number}_expand_relu" for number in (1, 3, 6, 10, 13)]
+    sheet = [
+        p
+        for layer in layers
+        for p in helpers.visualize(model, layer, range(10, 18), steps=80, size=160)
+    ]
+    labels = [f"{p.layer.removesuffix('_expand_relu')} / {p.filter}" for p in sheet]
+    write("mobilenetv2.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=8, tile=1.3)))
+    chosen = {
+        ("block_6_expand_relu", 15),
+        ("block_10_expand_relu", 14),
+        ("block_13_expand_relu", 13),
+    }
+    return [p for p in sheet if (p.layer, p.filter) in chosen]
+
+
+def strip(pictures: list[helpers.FilterPicture]) -> None:
+    """The row of pictures at the top of the README."""
+    names = {"pocketvgg": "PocketVGG", "vgg16": "VGG16", "mobilenetv2": "MobileNetV2"}
+    labels = [f"{names[p.recipe['network']]}\n{p.layer} / {p.filter}" for p in pictures]
+    write("strip.jpg", helpers.jpeg(helpers.grid(pictures, labels=labels, columns=9, tile=1.35)))
+
+
+def explorer() -> None:
+    """A screenshot of the explorer in JupyterLab, by headless Chromium."""
+    from explorer_screenshot import screenshot
+
+    write("explorer.png", screenshot())
+
+
+def main() -> None:
+    """Makes all of them; what cannot be made is said and left as it is."""
+    from_notebooks()
+    world()
+    good = pocketvgg()
+    try:
+        strip(good + imagenet_vgg16() + imagenet_mobilenetv2())
+    except OSError as error:
+        print(f"left as they are: the pictures of VGG16 and MobileNetV2 and strip.jpg ({error})")
+    try:
+        explorer()
+    except (ImportError, OSError) as error:
+        print(f"left as it is: explorer.png ({error})")
+
+
+if __name__ == "__main__":
+    main()
