@@ -35,7 +35,6 @@ from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-import patterns
 from loader import load_model, nearest
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
@@ -111,8 +110,8 @@ def photo(size: int = 224) -> np.ndarray:
     Rear Admiral Grace Hopper, 1984, by James S. Davis, United States Navy; public domain.
     """
     check_number("size", size, 1, MAX_SIZE, whole=True)
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        whole = np.asarray(Image.open(file).convert("RGB"))
+    path = str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    whole = np.asarray(Image.open(path).convert("RGB"))
     return cv2.resize(whole[: whole.shape[1]], (size, size), interpolation=cv2.INTER_AREA)
 
 
@@ -359,9 +358,8 @@ def visualize(
         for first in range(0, len(filters), BATCH):
             batch = filters[first : first + BATCH]
             history = []
-            for images, values in ascend(
-                model, layer, batch, start, steps=steps, step_size=step_size
-            ):
+            ascent = ascend(model, layer, batch, start, steps=steps, step_size=step_size)
+            for images, values in ascent:  # noqa: B007, the last images are finished below
                 history.append(values)
                 bar.update(values.size)
             pictures += finish(model, layer, batch, images, np.concatenate(history), recipe)
@@ -557,7 +555,7 @@ def grid(
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes:
         axes.set_axis_off()
-    for axes, picture, label in zip(all_axes, pictures, labels):
+    for axes, picture, label in zip(all_axes, pictures, labels, strict=False):
         image = picture.image if isinstance(picture, FilterPicture) else np.asarray(picture)
         axes.imshow(
             image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased"
@@ -570,11 +568,11 @@ def grid(
                 else "silent\nin 8 bits"
             )
             box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
-            text = f"dead\n{why}"
+            verdict = f"dead\n{why}"
             axes.text(
                 0.5,
                 0.5,
-                text,
+                verdict,
                 transform=axes.transAxes,
                 ha="center",
                 va="center",

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
 import timeit
@@ -328,10 +329,8 @@ def background(rng: Rng, side: int, colour: Array) -> Array:
     if kind == 0:
         return np.full((side, side, 3), colour, np.float32).astype(np.uint8)
     x, _ = coordinates(rng, side, periods=1)
-    if kind == 1:
-        field = np.clip(x + 0.5, 0, 1)
-    else:
-        field = smooth_noise(rng, side, int(rng.integers(3, 9)))
+    gradient = np.clip(x + 0.5, 0, 1)
+    field = gradient if kind == 1 else smooth_noise(rng, side, int(rng.integers(3, 9)))
     shade = rng.uniform(-40, 40)
     return paint(field, np.clip([colour - shade, colour + shade], 0, 255))
 
@@ -385,6 +384,11 @@ def both_sides(points: Array) -> Array:
     return np.concatenate([points, points[::-1] * (-1, 1)])
 
 
+def mirrored(parts: list[Part]) -> list[Part]:
+    """The same parts on the other side."""
+    return [(points * (-1, 1), *style) for points, *style in parts]
+
+
 @thing()
 def triangles(rng):
     return [(shape(0, -1, 0.87, 0.5, -0.87, 0.5), 1)]
@@ -433,94 +437,28 @@ def arrows(rng):
     return [(both_sides(shape(0, -1, 0.65, neck, w, neck, w, 1)), 1)]
 
 
-LETTERS = {  # pen strokes; letters that look like another pattern (O, X, I ...) are left out
-    "A": [(-0.6, 0.8, 0, -0.8, 0.6, 0.8), (-0.35, 0.25, 0.35, 0.25)],
-    "B": [
-        (
-            -0.5,
-            -0.8,
-            -0.5,
-            0.8,
-            0.3,
-            0.8,
-            0.55,
-            0.4,
-            0.3,
-            0,
-            -0.5,
-            0,
-            0.3,
-            0,
-            0.5,
-            -0.4,
-            0.3,
-            -0.8,
-            -0.5,
-            -0.8,
-        )
-    ],
-    "E": [(0.5, -0.8, -0.5, -0.8, -0.5, 0.8, 0.5, 0.8), (-0.5, 0, 0.35, 0)],
-    "F": [(0.5, -0.8, -0.5, -0.8, -0.5, 0.8), (-0.5, 0, 0.35, 0)],
-    "G": [
-        (
-            0.55,
-            -0.5,
-            0.3,
-            -0.8,
-            -0.3,
-            -0.8,
-            -0.6,
-            -0.4,
-            -0.6,
-            0.4,
-            -0.3,
-            0.8,
-            0.3,
-            0.8,
-            0.6,
-            0.5,
-            0.6,
-            0.1,
-            0.1,
-            0.1,
-        )
-    ],
-    "H": [(-0.5, -0.8, -0.5, 0.8), (0.5, -0.8, 0.5, 0.8), (-0.5, 0, 0.5, 0)],
-    "K": [(-0.5, -0.8, -0.5, 0.8), (0.5, -0.8, -0.5, 0.1), (-0.15, -0.15, 0.55, 0.8)],
-    "M": [(-0.65, 0.8, -0.65, -0.8, 0, 0.2, 0.65, -0.8, 0.65, 0.8)],
-    "P": [(-0.5, 0.8, -0.5, -0.8, 0.3, -0.8, 0.55, -0.35, 0.3, 0.1, -0.5, 0.1)],
-    "R": [(-0.5, 0.8, -0.5, -0.8, 0.3, -0.8, 0.55, -0.4, 0.3, 0, -0.5, 0), (0, 0, 0.55, 0.8)],
-    "S": [
-        (
-            0.55,
-            -0.5,
-            0.3,
-            -0.8,
-            -0.3,
-            -0.8,
-            -0.55,
-            -0.45,
-            -0.3,
-            -0.05,
-            0.3,
-            0.05,
-            0.55,
-            0.45,
-            0.3,
-            0.8,
-            -0.3,
-            0.8,
-            -0.55,
-            0.5,
-        )
-    ],
+# The pen strokes of each letter, x,y x,y ...; letters that look like another pattern (O, X, I, ...)
+# are left out.
+LETTERS = {
+    "A": "-.6,.8 0,-.8 .6,.8 | -.35,.25 .35,.25",
+    "B": "-.5,-.8 -.5,.8 .3,.8 .55,.4 .3,0 -.5,0 .3,0 .5,-.4 .3,-.8 -.5,-.8",
+    "E": ".5,-.8 -.5,-.8 -.5,.8 .5,.8 | -.5,0 .35,0",
+    "F": ".5,-.8 -.5,-.8 -.5,.8 | -.5,0 .35,0",
+    "G": ".55,-.5 .3,-.8 -.3,-.8 -.6,-.4 -.6,.4 -.3,.8 .3,.8 .6,.5 .6,.1 .1,.1",
+    "H": "-.5,-.8 -.5,.8 | .5,-.8 .5,.8 | -.5,0 .5,0",
+    "K": "-.5,-.8 -.5,.8 | .5,-.8 -.5,.1 | -.15,-.15 .55,.8",
+    "M": "-.65,.8 -.65,-.8 0,.2 .65,-.8 .65,.8",
+    "P": "-.5,.8 -.5,-.8 .3,-.8 .55,-.35 .3,.1 -.5,.1",
+    "R": "-.5,.8 -.5,-.8 .3,-.8 .55,-.4 .3,0 -.5,0 | 0,0 .55,.8",
+    "S": ".55,-.5 .3,-.8 -.3,-.8 -.55,-.45 -.3,-.05 .3,.05 .55,.45 .3,.8 -.3,.8 -.55,.5",
 }
 
 
 @thing(turn=35)
 def letters(rng):
-    strokes, width = LETTERS[rng.choice(list(LETTERS))], rng.uniform(0.2, 0.32)
-    return [(shape(*stroke), 1, width) for stroke in strokes]
+    strokes, width = LETTERS[rng.choice(list(LETTERS))].split("|"), rng.uniform(0.2, 0.32)
+    numbers = [map(float, re.split("[ ,]", stroke.strip())) for stroke in strokes]
+    return [(shape(*stroke), 1, width) for stroke in numbers]
 
 
 @thing()
@@ -552,7 +490,7 @@ def cats(rng):
     head, nose = oval(0, 0.15, 0.8, 0.7), shape(-0.14, 0.25, 0.14, 0.25, 0, 0.42)
     right = [(ear, 1), (eye, WHITE), (shape(0.33, -0.2, 0.33, 0.1), INK, 0.12)]
     right += [(shape(0.25, 0.35, 1, end), INK, 0.05) for end in (0.2, 0.5)]
-    left = [(points * (-1, 1), *style) for points, *style in right]
+    left = mirrored(right)
     return [right[0], left[0], (head, 1), *right[1:], *left[1:], (nose, INK)]
 
 
@@ -619,8 +557,7 @@ def butterflies(rng):
     lower = turned(oval(0.45, 0, 0.4, 0.27), 0.7)
     spot, feeler = upper * 0.55 + (0.18, -0.15), shape(0, -0.4, 0.25, -0.85)
     right = [(upper, 1), (lower, 1), (spot, 2), (feeler, INK, 0.06)]
-    left = [(points * (-1, 1), *style) for points, *style in right]
-    return [*left, *right, (oval(0, 0.05, 0.1, 0.55), INK)]
+    return [*mirrored(right), *right, (oval(0, 0.05, 0.1, 0.55), INK)]
 
 
 @thing(turn=30)

@@ -458,7 +458,7 @@ def test_grid_draws_each_picture_in_its_place():
         box = axes[number].get_position()
         value = sheet[int(height * (1 - (box.y0 + box.y1) / 2)), int(width * (box.x0 + box.x1) / 2)]
         assert abs(int(value) - level) < 12
-        assert 0 <= box.x0 and box.x1 <= 1 and 0 <= box.y0 and box.y1 <= 1  # nothing is cut off
+        assert box.min.min() >= 0 and box.max.max() <= 1  # nothing is cut off
 
 
 def test_grid_keeps_all_text_inside(model):

@@ -250,7 +250,7 @@ def test_a_truncated_file_without_a_hash_is_not_kept(server, good_file, monkeypa
     base = server.address("cut").removesuffix(FILE)
     monkeypatch.setattr(module, "BASE_WEIGHT_PATH", base)
     with pytest.raises(
-        OSError, match="The weights of mobilenetv2 cannot be had: .*By hand: put the file"
+        OSError, match=r"The weights of mobilenetv2 cannot be had: .*By hand: put the file"
     ):
         helpers.load_model("mobilenetv2")
     assert server.requests == ["cut"] and files(server.cache) == []
@@ -261,7 +261,7 @@ def test_an_unwritable_cache(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(keras_config, "_KERAS_DIR", str(tmp_path / "file"))
     assert helpers.load_model().name == "pocketvgg"
     assert "Not a directory" in capsys.readouterr().out.splitlines()[-1] and server.requests == []
-    with pytest.raises(OSError, match=f"files in {tmp_path / 'file' / 'models'} can be written"):
+    with pytest.raises(OSError, match=re.escape(f"files in {tmp_path / 'file' / 'models'} can be")):
         helpers.load_model("vgg16")
 
 

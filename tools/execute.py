@@ -50,6 +50,7 @@ def execute(path: Path) -> None:
 
 if __name__ == "__main__":
     os.environ["COURSE_MODEL"] = "pocketvgg"
-    for name in sys.argv[1:] or sorted((COURSE / "notebooks").glob("*.ipynb")):
-        print(name)
-        execute(Path(name).resolve())
+    asked = [Path(name).resolve() for name in sys.argv[1:]]
+    for path in asked or sorted((COURSE / "notebooks").glob("*.ipynb")):
+        print(path.name)
+        execute(path)

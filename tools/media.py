@@ -32,6 +32,7 @@ import keras
 import numpy as np
 
 import helpers
+import loader
 import patterns
 
 
@@ -77,7 +78,7 @@ def vgg16() -> keras.Model:
     """VGG16 with its true weights, or those of its first two blocks from FOLDER."""
     if FOLDER is None:
         return helpers.load_model("vgg16")
-    model = helpers.with_preprocessing(keras.applications.VGG16, weights=None)
+    model = loader.with_preprocessing(keras.applications.VGG16, weights=None)
     arrays = np.load(FOLDER / "vgg16_blocks1-2.npz", allow_pickle=False)
     for layer in helpers.conv_layers(model)[:4]:
         model.get_layer(layer).set_weights([arrays[f"{layer}.kernel"], arrays[f"{layer}.bias"]])
