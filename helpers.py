@@ -17,6 +17,7 @@ import io
 import json
 import math
 import os
+import textwrap
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +36,8 @@ from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-from loader import load_model, nearest
+from loader import load_model
+from patterns import nearest, whole
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
@@ -97,8 +99,8 @@ def random_image(size: int = 128, seed: int = 0, *, contrast: float = 32.0) -> n
 
     Returns (size, size, 3) float32, RGB, within 127.5 ± contrast. The same seed gives the same image.
     """
-    check_number("size", size, 1, MAX_SIZE, whole=True)
-    check_number("seed", seed, 0, 2**32 - 1, whole=True)
+    whole("size", size, 1, MAX_SIZE)
+    whole("seed", seed, 0, 2**32 - 1)
     check_number("contrast", contrast, 0, 127.5)
     noise = np.random.default_rng(seed).uniform(-contrast, contrast, (size, size, 3))
     return (127.5 + noise).astype(np.float32)
@@ -109,10 +111,10 @@ def photo(size: int = 224) -> np.ndarray:
 
     Rear Admiral Grace Hopper, 1984, by James S. Davis, United States Navy; public domain.
     """
-    check_number("size", size, 1, MAX_SIZE, whole=True)
+    whole("size", size, 1, MAX_SIZE)
     path = str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
-    whole = np.asarray(Image.open(path).convert("RGB"))
-    return cv2.resize(whole[: whole.shape[1]], (size, size), interpolation=cv2.INTER_AREA)
+    portrait = np.asarray(Image.open(path).convert("RGB"))
+    return cv2.resize(portrait[: portrait.shape[1]], (size, size), interpolation=cv2.INTER_AREA)
 
 
 def deprocess(
@@ -142,7 +144,7 @@ def deprocess(
     check_number("contrast", contrast, 0, 127.5)
     check_number("denoise", denoise, 0, 255)
     check_number("sharpen", sharpen, 0, 10)
-    check_number("enlarge", enlarge, 1, 16, whole=True)
+    whole("enlarge", enlarge, 1, 16)
     centred = image - image.mean()
     picture = 127.5 + centred * (contrast / max(float(centred.std()), 1e-6))
     picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
@@ -169,13 +171,11 @@ BATCH = (
 )
 
 
-def check_number(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
-    """ValueError unless `value` is a number (a whole one if `whole`) from `low` to `high`."""
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+def check_number(what: str, value: float, low: float, high: float) -> None:
+    """ValueError unless `value` is a number from `low` to `high`."""
+    kinds = (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise ValueError(
-            f"{name} is {value!r}; it must be a {'whole ' if whole else ''}number from {low} to {high}"
-        )
+        raise ValueError(f"{what} must be a number from {low} to {high}, not {value!r}")
 
 
 # Compiled functions, by model and layer; gone with the model.
@@ -249,7 +249,7 @@ def filter_count(model: keras.Model, layer: str) -> int:
 
 def check_size(model: keras.Model, layer: str, size: int) -> None:
     """ValueError unless images of `size` pixels leave at least one value in the layer's maps."""
-    check_number("size", size, 1, MAX_SIZE, whole=True)
+    whole("size", size, 1, MAX_SIZE)
     cut = submodel(model, layer)
 
     def fits(size: int) -> bool:
@@ -342,8 +342,8 @@ def visualize(
     higher-layer features of a deep network.
     """
     filters = check_filters(model, layer, filters)
-    check_number("steps", steps, 1, 10_000, whole=True)
-    check_number("size", size, 16, MAX_SIZE, whole=True)
+    whole("steps", steps, 1, 10_000)
+    whole("size", size, 16, MAX_SIZE)
     check_size(model, layer, size)
     check_number("step_size", step_size, 1e-3, 255)
     start = random_image(size, seed)
@@ -362,7 +362,7 @@ def visualize(
             for images, values in ascent:  # noqa: B007, the last images are finished below
                 history.append(values)
                 bar.update(values.size)
-            pictures += finish(model, layer, batch, images, np.concatenate(history), recipe)
+            pictures += finish(model, layer, batch, start, images, np.concatenate(history), recipe)
     return pictures
 
 
@@ -377,7 +377,7 @@ def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> lis
     if not numbers:
         raise ValueError(f"filters is empty; give some of 0 to {count - 1}")
     for number in numbers:
-        check_number(f"filter of {layer}", number, 0, count - 1, whole=True)
+        whole(f"filter of {layer}", number, 0, count - 1)
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"filters names a filter twice: {numbers}")
     return [int(number) for number in numbers]
@@ -399,7 +399,7 @@ class FilterPicture:
     history: np.ndarray
     """(steps,) float32: the activation before each step; the first is that of the start image."""
     status: str
-    """"alive", or "dead": the filter is silent on `image`."""
+    """"alive", or "dead": the filter answers to `image` not at all, or no more than to noise."""
     reason: str
     """What `status` rests on, in words."""
     recipe: dict
@@ -437,39 +437,36 @@ def finish(
     model: keras.Model,
     layer: str,
     filters: Sequence[int],
+    start: np.ndarray,
     images: np.ndarray,
     history: np.ndarray,
     recipe: dict,
 ) -> list[FilterPicture]:
-    """Climbed images (n, size, size, 3) and their history (steps, n), made into pictures and measured."""
-    pictures = np.stack([deprocess(image) for image in images])
+    """Climbs from `start` to `images` (n, size, size, 3), made into pictures and measured.
+
+    `history` is (steps, n). A picture that excites its filter no more than the start image does,
+    when both are deprocessed, shows noise and is called dead.
+    """
+    pictures = np.stack([deprocess(image) for image in (start, *images)])
     answers = activations(model, layer, pictures)
     weights = fingerprint(model, layer)
     result = []
     for row, number in enumerate(filters):
-        activation, past = float(answers[row, number]), history[:, row]
-        if activation != 0:
-            status, reason = "alive", f"the filter answers {activation:.2g} to the 8-bit picture"
-        elif past.any():
-            status, reason = (
-                "dead",
-                f"it reached {past.max():.2g} on the way, but is silent on the 8-bit picture",
-            )
+        activation, noise = float(answers[row + 1, number]), float(answers[0, number])
+        past = history[:, row]
+        status = "dead"
+        if not past.any():
+            reason = "silent on the start image, so there is no gradient to climb"
+        elif activation == 0:
+            reason = f"silent on the 8-bit picture, though it reached {past.max():.2g} on the way"
+        elif activation <= 1.01 * noise:
+            reason = "it answers to the picture no more than to the noise it began with"
         else:
-            status, reason = (
-                "dead",
-                "the filter is silent on the start image, so there is no gradient to climb",
-            )
-        made = {
-            "network": model.name,
-            "weights": weights,
-            "layer": layer,
-            "filter": number,
-            **recipe,
-        }
-        made["steps"] = len(past)
+            status, reason = "alive", f"it answers {activation:.2g}, to noise {noise:.2g}"
+        made = {"network": model.name, "weights": weights, "layer": layer, "filter": number}
+        made |= {**recipe, "steps": len(past)}
         result.append(
-            FilterPicture(pictures[row], layer, number, activation, past, status, reason, made)
+            FilterPicture(pictures[row + 1], layer, number, activation, past, status, reason, made)
         )
     return result
 
@@ -528,7 +525,7 @@ def grid(
     pictures = list(pictures)
     if not pictures:
         raise ValueError("grid got no pictures")
-    check_number("columns", columns, 1, 100, whole=True)
+    whole("columns", columns, 1, 100)
     if labels is not None and len(labels) != len(pictures):
         raise ValueError(f"{len(labels)} labels for {len(pictures)} pictures")
     columns = min(columns, len(pictures))
@@ -562,21 +559,16 @@ def grid(
         )
         axes.set_title(label, fontsize=8, pad=3)
         if isinstance(picture, FilterPicture) and picture.status == "dead":
-            why = (
-                "silent\nat the start:\nno gradient"
-                if not picture.history.any()
-                else "silent\nin 8 bits"
-            )
+            why = textwrap.fill(f"dead: {picture.reason}", max(12, int(14 * tile)))
             box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
-            verdict = f"dead\n{why}"
             axes.text(
                 0.5,
                 0.5,
-                verdict,
+                why,
                 transform=axes.transAxes,
                 ha="center",
                 va="center",
-                fontsize=7,
+                fontsize=6,
                 bbox=box,
             )
     return figure
@@ -738,8 +730,9 @@ class Explorer(widgets.VBox):
             self.say(f"{type(error).__name__}: {error}")
             history = []
         if history:
+            past = np.concatenate(history)
             self.result = finish(
-                self.model, layer, [number], images, np.concatenate(history), self.origin
+                self.model, layer, [number], self.start, images, past, self.origin
             )[0]
             self.say(str(self.result))
         self.button.description, self.button.icon = "Run", "play"

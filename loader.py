@@ -7,7 +7,6 @@ not answer. `bounded_downloads` puts limits on the wait and lets no half file ap
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import socket
 import sys
@@ -16,7 +15,7 @@ import time
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -24,6 +23,7 @@ import keras
 from keras.src.utils import file_utils
 
 import patterns
+from patterns import nearest
 
 LOOKUP_SECONDS = 4  # for the address of the server
 STALL_SECONDS = 8  # for a connection, and without a byte
@@ -80,12 +80,6 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
         f"no model {str(name)!r}{nearest(name, allowed)} Allowed are the path of a saved model and: "
         + ", ".join(allowed)
     )
-
-
-def nearest(given: object, allowed: Sequence[str]) -> str:
-    """The end of an error message: the allowed name that looks most like the given one, if any does."""
-    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else "."
 
 
 def one_line(error: BaseException) -> str:

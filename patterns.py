@@ -25,7 +25,7 @@ import re
 import sys
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -624,9 +624,8 @@ def image(name: str, seed: int, size: int = 64) -> Array:
     Raises ValueError if there is no such pattern, or if a number is out of range.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0)[0]
         raise ValueError(
-            f"no pattern {name!r}; did you mean {near!r}? All {len(NAMES)} are in patterns.NAMES"
+            f"no pattern {name!r}{nearest(name, NAMES)} All {len(NAMES)} are in patterns.NAMES"
         )
     seed, size = whole("seed", seed), whole("size", size, *SIZES)
     return picture(name, np.random.default_rng([seed, 2, NAMES.index(name)]), size)
@@ -652,6 +651,12 @@ def whole(what: str, value: int, low: int = 0, high: int | None = None) -> int:
         limits = f"of {low} or more" if high is None else f"from {low:,} to {high:,}"
         raise ValueError(f"{what} must be a whole number {limits}, not {value!r}")
     return int(value)
+
+
+def nearest(given: object, allowed: Sequence[str]) -> str:
+    """The end of an error message: the allowed name most like the given one, if any is like it."""
+    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else "."
 
 
 # ---------------------------------------------------------------- PocketVGG
