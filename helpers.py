@@ -178,6 +178,11 @@ def check_number(what: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{what} must be a number from {low} to {high}, not {value!r}")
 
 
+def two_digits(value: float) -> str:
+    """A number rounded to two digits, as 170, 2.1, 0.00052: what holds on other processors too."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 # Compiled functions, by model and layer; gone with the model.
 _compiled: weakref.WeakKeyDictionary[keras.Model, dict[str, dict[str, Callable]]] = (
     weakref.WeakKeyDictionary()
@@ -409,7 +414,7 @@ class FilterPicture:
         recipe = self.recipe
         return (
             f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, activation "
-            f"{self.activation:.2g} (start image {self.history[0]:.2g}); {recipe['steps']} steps, "
+            f"{two_digits(self.activation)} (start image {two_digits(self.history[0])}); {recipe['steps']} steps, "
             f"{recipe['size']} px, seed {recipe['seed']}"
             + ("" if self.status == "alive" else f"; {self.reason}")
         )
@@ -417,9 +422,7 @@ class FilterPicture:
     __repr__ = __str__
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        caption = (
-            f"{self.layer} filter {self.filter}\nactivation {self.activation:.2g}, {self.status}"
-        )
+        caption = f"{self.layer} filter {self.filter}\nactivation {two_digits(self.activation)}, {self.status}"
         return mimebundle(grid([self], labels=[caption], columns=1, tile=2.6), str(self))
 
     def save(self, path: str | os.PathLike) -> None:
@@ -458,11 +461,14 @@ def finish(
         if not past.any():
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
-            reason = f"silent on the 8-bit picture, though it reached {past.max():.2g} on the way"
+            reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
         elif activation <= 1.01 * noise:
             reason = "it answers to the picture no more than to the noise it began with"
         else:
-            status, reason = "alive", f"it answers {activation:.2g}, to noise {noise:.2g}"
+            status, reason = (
+                "alive",
+                f"it answers {two_digits(activation)}, to noise {two_digits(noise)}",
+            )
         made = {"network": model.name, "weights": weights, "layer": layer, "filter": number}
         made |= {**recipe, "steps": len(past)}
         result.append(

@@ -453,10 +453,17 @@ def test_a_picture_shows_itself_with_its_facts(model):
         "alive",
         "5 steps",
         "64 px",
-        f"{picture.activation:.2g}",
+        helpers.two_digits(picture.activation),
     ):
         assert fact in str(picture)
     assert shown.std() > 20  # not an empty figure
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(173.2, "170"), (0.000524, "0.00052"), (2.05, "2"), (0, "0"), (9.99, "10")]
+)
+def test_two_digits(value, text):
+    assert helpers.two_digits(value) == text
 
 
 def test_grid_draws_each_picture_in_its_place():

@@ -70,7 +70,7 @@ def pocketvgg() -> list[helpers.FilterPicture]:
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16))]
     labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
     write("pocketvgg.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
-    chosen = [("block2_conv2", 10), ("block3_conv2", 10), ("block4_conv2", 5)]
+    chosen = [("block2_conv2", 6), ("block3_conv3", 13), ("block5_conv2", 2)]
     return [helpers.visualize(model, layer, [number])[0] for layer, number in chosen]
 
 
@@ -100,7 +100,9 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
         for layer, numbers in asked.items()
         for p in helpers.visualize(model, layer, numbers, steps=100)
     ]
-    labels = [f"{p.layer} / {p.filter}\nactivation {p.activation:.2g}" for p in shown]
+    labels = [
+        f"{p.layer} / {p.filter}\nactivation {helpers.two_digits(p.activation)}" for p in shown
+    ]
     write("vgg16_three.jpg", helpers.jpeg(helpers.grid(shown, labels=labels, columns=3, tile=2.4)))
     layers = ["block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"]
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(0, 64, 4))]
@@ -136,7 +138,10 @@ def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
 def strip(pictures: list[helpers.FilterPicture]) -> None:
     """The row of pictures at the top of the README."""
     names = {"pocketvgg": "PocketVGG", "vgg16": "VGG16", "mobilenetv2": "MobileNetV2"}
-    labels = [f"{names[p.recipe['network']]}\n{p.layer} / {p.filter}" for p in pictures]
+    labels = [
+        f"{names[p.recipe['network']]}\n{p.layer.removesuffix('_expand_relu')} / {p.filter}"
+        for p in pictures
+    ]
     write("strip.jpg", helpers.jpeg(helpers.grid(pictures, labels=labels, columns=9, tile=1.35)))
 
 
