@@ -580,7 +580,7 @@ def grid(
     return figure
 
 
-def jpeg(figure: Figure, quality: int = 88) -> bytes:
+def jpeg(figure: Figure, quality: int = 80) -> bytes:
     """The figure as a JPEG file, which for pictures of noise is several times smaller than a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": quality})
