@@ -36,7 +36,7 @@ from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-from loader import load_model
+from loader import APPLICATIONS, load_model
 from patterns import nearest, whole
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
@@ -59,6 +59,10 @@ def submodel(model: keras.Model, layer: str) -> keras.Model:
     The layers are shared with `model`, not copied. ValueError if there is no such layer or if its
     output is not a set of feature maps.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model is {model!r}; it must be a keras.Model, as load_model gives one")
+    if len(getattr(model, "inputs", None) or []) != 1 or model.inputs[0].shape[-1] != 3:
+        raise ValueError(f"{model.name} must have one input (n, height, width, 3), channels last")
     names = [each.name for each in model.layers]
     if layer not in names:
         raise ValueError(
@@ -136,7 +140,7 @@ def deprocess(
     Takes (height, width, 3), any finite range; returns uint8 RGB. An image without contrast becomes
     even grey.
     """
-    image = np.asarray(image, np.float32)
+    image = np.asarray(image, np.float64)  # in float32 the mean of an even image is not exact
     if image.ndim != 3 or image.shape[-1] != 3 or not np.isfinite(image).all():
         raise ValueError(
             f"deprocess takes one finite image (height, width, 3), not shape {image.shape}"
@@ -231,7 +235,8 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         raise ValueError(
-            f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}"
+            f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}; "
+            "image[None] makes a list of one image"
         )
     check_size(model, layer, min(images.shape[1:3]))
     measure = compiled(model, layer)["measure"]
@@ -254,7 +259,7 @@ def filter_count(model: keras.Model, layer: str) -> int:
 
 def check_size(model: keras.Model, layer: str, size: int) -> None:
     """ValueError unless images of `size` pixels leave at least one value in the layer's maps."""
-    whole("size", size, 1, MAX_SIZE)
+    size = whole("size", size, 1, MAX_SIZE)
     cut = submodel(model, layer)
 
     def fits(size: int) -> bool:
@@ -264,7 +269,11 @@ def check_size(model: keras.Model, layer: str, size: int) -> None:
             return False
 
     if not fits(size):
-        smallest = next(each for each in range(size + 1, MAX_SIZE + 1) if fits(each))
+        smallest = next((each for each in range(size + 1, MAX_SIZE + 1) if fits(each)), None)
+        if smallest is None:
+            raise ValueError(
+                f"{model.name} takes images of {model.input_shape}, not of {size} pixels"
+            )
         raise ValueError(
             f"size is {size}; {layer} of {model.name} needs images of at least {smallest} pixels"
         )
@@ -462,7 +471,7 @@ def finish(
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
             reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
-        elif activation <= 1.01 * noise:
+        elif activation - noise <= 0.01 * abs(noise):
             reason = "it answers to the picture no more than to the noise it began with"
         else:
             status, reason = (
@@ -498,11 +507,26 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
     except FileNotFoundError:
         raise ValueError(f"no file {str(path)!r}") from None
-    except (OSError, SyntaxError, KeyError, TypeError, ValueError, RecursionError):
+    except (
+        OSError,
+        SyntaxError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        Image.DecompressionBombError,
+    ):
         raise ValueError(
             f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written"
         ) from None
-    model = load_model(network) if model is None else model
+    if model is None:
+        # A picture from elsewhere may name a network, but not a file of this machine to be loaded.
+        if network not in ("pocketvgg", *APPLICATIONS):
+            raise ValueError(
+                f"{str(path)!r} was made with {network[:80]!r}; give that model to rerun"
+            )
+        model = load_model(network)
     if fingerprint(model, layer) != recipe.get("weights"):
         raise ValueError(
             f"{str(path)!r} was made with other weights of {network} than those loaded now"
@@ -607,7 +631,10 @@ def check(answer: object, right: object, hint: str = "") -> None:
     if answer is None:
         print(f"Not answered yet. {hint}".strip())
         return
-    given, expected = np.asarray(answer), np.asarray(right)
+    try:
+        given, expected = np.asarray(answer), np.asarray(right)
+    except ValueError:  # lists of different lengths in a list
+        given, expected = np.array("ragged"), np.array("not ragged")
     if all(np.issubdtype(each.dtype, np.number) for each in (given, expected)):
         same = given.shape == expected.shape and np.allclose(given, expected, rtol=0.01, atol=1e-6)
     else:
@@ -632,6 +659,7 @@ class Explorer(widgets.VBox):
         names = conv_layers(model)
         if not names:
             raise ValueError(f"{model.name} has no convolution layer to explore")
+        size, seed = whole("size", size, 16, MAX_SIZE), whole("seed", seed, 0, 2**32 - 1)
         self.model, self.start = model, random_image(size, seed)
         self.origin = {"size": size, "seed": seed, "step_size": 4.0}
         self.result: FilterPicture | None = None
@@ -735,12 +763,15 @@ class Explorer(widgets.VBox):
         except Exception as error:  # shown, because an error in a task would otherwise be lost
             self.say(f"{type(error).__name__}: {error}")
             history = []
-        if history:
-            past = np.concatenate(history)
-            self.result = finish(
-                self.model, layer, [number], self.start, images, past, self.origin
-            )[0]
-            self.say(str(self.result))
+        try:
+            if history:
+                past = np.concatenate(history)
+                self.result = finish(
+                    self.model, layer, [number], self.start, images, past, self.origin
+                )[0]
+                self.say(str(self.result))
+        except Exception as error:
+            self.say(f"{type(error).__name__}: {error}")
         self.button.description, self.button.icon = "Run", "play"
 
     def say(self, text: str) -> None:

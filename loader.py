@@ -7,8 +7,8 @@ not answer. `bounded_downloads` puts limits on the wait and lets no half file ap
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
-import socket
 import sys
 import threading
 import time
@@ -25,9 +25,8 @@ from keras.src.utils import file_utils
 import patterns
 from patterns import nearest
 
-LOOKUP_SECONDS = 4  # for the address of the server
-STALL_SECONDS = 8  # for a connection, and without a byte
-WINDOW_SECONDS, WINDOW_BYTES = 15, 64 * 1024  # less than this in that time is no download
+STALL_SECONDS = 8  # until the server begins to answer, and later without a byte
+WINDOW_SECONDS, WINDOW_BYTES = 10, 200_000  # less than this in that time is no download
 
 APPLICATIONS = {
     name.lower(): constructor
@@ -62,11 +61,11 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
     name = os.environ["COURSE_MODEL"] if name is None else name
     if not isinstance(name, (str, os.PathLike)):
         raise ValueError(f"model is {name!r}; it must be a name, a path or a keras.Model")
-    if name == "pocketvgg":
+    if str(name) == "pocketvgg":
         return patterns.load()
-    if name in APPLICATIONS:
+    if str(name) in APPLICATIONS:
         return application(str(name))
-    if Path(name).is_file():
+    if len(str(name)) < 4096 and os.path.isfile(name):
         try:
             return keras.models.load_model(name)
         except Exception as error:  # Keras raises many kinds, some with pages of text
@@ -77,7 +76,7 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
         raise ValueError(f"no file {str(name)!r}")
     allowed = ["pocketvgg", *APPLICATIONS]
     raise ValueError(
-        f"no model {str(name)!r}{nearest(name, allowed)} Allowed are the path of a saved model and: "
+        f"no model {str(name)[:80]!r}{nearest(str(name).lower(), allowed)} Allowed are the path of a saved model and: "
         + ", ".join(allowed)
     )
 
@@ -148,8 +147,7 @@ def download(
 
     OSError if the server cannot be found, does not answer, stalls, drips, or ends too early.
     """
-    look_up(url)
-    with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:
+    with answer(url) as response:
         total = int(response.headers.get("Content-Length", -1))
         done = mark = 0
         since = time.monotonic()
@@ -165,26 +163,25 @@ def download(
         raise OSError(f"the connection ended after {done} of {total} bytes")
 
 
-def look_up(url: str) -> None:
-    """OSError if the server's address cannot be found in time; the system's own look-up can hang."""
-    host = urllib.parse.urlsplit(url).hostname
-    if not host or urllib.request.getproxies().get(urllib.parse.urlsplit(url).scheme):
-        return  # a proxy looks it up
-    found: list[BaseException | None] = []
+def answer(url: str) -> http.client.HTTPResponse:
+    """The server's answer, headers read; OSError if there is none in time.
+
+    Looking up an address can hang, each of several addresses takes the time limit anew, and headers
+    can drip; so all of it happens in a thread that is left behind when the time is up.
+    """
+    results: list[http.client.HTTPResponse | BaseException] = []
 
     def ask() -> None:
         try:
-            socket.getaddrinfo(host, None)
-            found.append(None)
-        except OSError as error:
-            found.append(error)
+            results.append(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+        except Exception as error:
+            results.append(error)
 
-    thread = threading.Thread(
-        target=ask, daemon=True
-    )  # cannot be stopped, so it must not keep Python alive
+    thread = threading.Thread(target=ask, daemon=True)  # it must not keep Python alive
     thread.start()
-    thread.join(LOOKUP_SECONDS)
-    if not found:
-        raise OSError(f"no answer about the address of {host} in {LOOKUP_SECONDS} s")
-    if found[0] is not None:
-        raise OSError(f"the address of {host} is not known here ({one_line(found[0])})")
+    thread.join(STALL_SECONDS)
+    if not results:
+        raise OSError(f"no answer from {urllib.parse.urlsplit(url).hostname} in {STALL_SECONDS} s")
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]

@@ -140,6 +140,23 @@ def test_an_error_is_shown_and_the_next_picture_works(model, monkeypatch):
     drive(model, scenario)
 
 
+def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
+    async def scenario(explorer):
+        await finished(explorer)
+
+        def broken(*_args, **_kwargs):
+            raise MemoryError("too much")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(helpers, "finish", broken)
+            explorer.filter.value = 7
+            await finished(explorer)
+        assert explorer.facts.value == "MemoryError: too much"
+        assert explorer.button.description == "Run"
+
+    drive(model, scenario)
+
+
 def test_close_ends_the_run(model):
     async def scenario(explorer):
         explorer.iterations.value = 300

@@ -148,7 +148,8 @@ def test_deprocess_centres_and_scales():
     assert abs(picture.mean() - 127.5) < 1 and abs(picture.std() - 30) < 1
     by_hand = np.round(127.5 + (image - np.mean(image)) / np.std(image) * 30).clip(0, 255)
     assert np.abs(picture - by_hand).max() <= 1
-    assert np.array_equal(np.unique(helpers.deprocess(np.full((8, 8, 3), 7.0))), [128])
+    for level in (7.0, 1234.567, -777.7):  # an image without contrast is even grey
+        assert np.array_equal(np.unique(helpers.deprocess(np.full((99, 99, 3), level))), [128])
 
 
 def test_deprocess_options_do_what_they_say():
@@ -288,6 +289,44 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
     past = np.array([[0.2]], np.float32)
     picture = helpers.finish(network, "one", [0], start, start[None], past, {"steps": 1})[0]
     assert picture.status == "dead" and "on the way" in picture.reason
+
+
+@pytest.mark.parametrize(("picture", "noise", "status"), [(-50, -50, "dead"), (-10, -50, "alive")])
+def test_dead_and_alive_where_activations_are_negative(picture, noise, status, monkeypatch):
+    network = small_network()
+    monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[noise], [picture]], "f4"))
+    start = helpers.random_image(16)
+    past = np.full((1, 1), -50, np.float32)
+    made = helpers.finish(network, "one", [0], start, start[None], past, {"steps": 1})[0]
+    assert made.status == status
+
+
+def test_numpy_numbers_are_numbers(model):
+    plain = helpers.visualize(model, "block1_conv2", [3], steps=2, size=64, seed=1)[0]
+    call = {"steps": np.int32(2), "size": np.int64(64), "seed": np.uint8(1)}
+    assert np.array_equal(
+        helpers.visualize(model, "block1_conv2", [np.int64(3)], **call)[0].image, plain.image
+    )
+
+
+def network_with(shape):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, keras.layers.Conv2D(2, 3, name="one")(inputs), name="odd")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: None, "model is None; it must be a keras.Model"),
+        (lambda: network_with((64, 64, 1)), "one input (n, height, width, 3)"),
+        (lambda: network_with((3, 64, 64)), "one input (n, height, width, 3)"),
+        (lambda: network_with((48, 48, 3)), "takes images of (None, 48, 48, 3), not of 64 pixels"),
+    ],
+)
+def test_models_that_cannot_be_used_are_refused_in_one_line(make, words):
+    with pytest.raises(ValueError) as caught:
+        helpers.visualize(make(), "one", [0], size=64)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_picture_that_is_still_noise_is_called_dead():
@@ -433,6 +472,16 @@ def test_rerun_refuses_foreign_files(text, tmp_path):
         helpers.rerun(tmp_path / "f.png")
 
 
+def test_rerun_loads_no_file_that_a_picture_names(model, tmp_path):
+    picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
+    picture.recipe["network"] = str(tmp_path / "evil.h5")
+    model.save(tmp_path / "evil.h5")
+    picture.save(tmp_path / "p.png")
+    with pytest.raises(ValueError, match="give that model to rerun"):
+        helpers.rerun(tmp_path / "p.png")
+    assert np.array_equal(helpers.rerun(tmp_path / "p.png", model).image, picture.image)
+
+
 def test_rerun_refuses_what_is_no_png(tmp_path):
     (tmp_path / "f.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="is not a PNG with a recipe"):
@@ -531,6 +580,7 @@ def test_other_bad_calls(call, words):
         ((28, 28), (28, 28), "Right."),
         ([28, 27], (28, 28), "Not yet: [28, 27] is not it."),
         ("3", 3, "Not yet: 3 is not it."),
+        ([[1], [1, 2]], 3, "Not yet: [[1], [1, 2]] is not it."),
         (28, (28, 28), "Not yet: 28 is not it."),
         (True, True, "Right."),
     ],

@@ -63,6 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(int(how))
         if how == "silent":
             return self.server.ending.wait(30)
+        if how == "headers":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+            while not self.server.ending.wait(0.1):
+                self.wfile.write(b"X-Drip: x\r\n")
+            return None
         if how == "portal":
             data = b"<html><body>Please log in to the hotel's network</body></html>"
         if how == "wrong":
@@ -91,7 +96,6 @@ def server(good_file, tmp_path, monkeypatch):
         monkeypatch.setattr(keras_config, "_KERAS_DIR", str(tmp_path / "cache"))
         (tmp_path / "cache").mkdir()
         monkeypatch.delenv("COURSE_MODEL")
-        monkeypatch.setattr(loader, "LOOKUP_SECONDS", 0.5)
         monkeypatch.setattr(loader, "STALL_SECONDS", 0.5)
         monkeypatch.setattr(loader, "WINDOW_SECONDS", 1)
         server.cache = tmp_path / "cache"
@@ -123,8 +127,9 @@ def files(folder):
 FAULTS = {
     "404": "404 -- Not Found",
     "500": "500 -- Internal Server Error",
-    "silent": "timed out",
+    "silent": "timed out|no answer from 127.0.0.1",
     "stall": "timed out",
+    "headers": "no answer from 127.0.0.1 in 0.5 s",
     "drip": r"the server sent \d+ bytes in 1 s",
     "truncated": r"the connection ended after \d+ of \d+ bytes",
     "cut": "hash does not match",
@@ -138,7 +143,7 @@ def test_a_fault_of_the_server(server, fault, capsys):
     server.misbehave(fault)
     start = time.monotonic()
     model = helpers.load_model()
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 20  # on a busy machine; unbounded faults take 30
     assert model.name == "pocketvgg"
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
@@ -165,7 +170,7 @@ def test_no_server(server, fault, capsys, monkeypatch):
     else:
         url, words = (
             f"http://no-such-host.invalid/{FILE}",
-            "the address of no-such-host.invalid is not known",
+            "Name or service not known",
         )
         real = socket.getaddrinfo
 
@@ -178,7 +183,7 @@ def test_no_server(server, fault, capsys, monkeypatch):
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         if fault == "hanging look-up":
-            words = "no answer about the address of no-such-host.invalid in 0.5 s"
+            words = "no answer from no-such-host.invalid in 0.5 s"
     monkeypatch.setattr(VGG16, "WEIGHTS_PATH_NO_TOP", url)
     start = time.monotonic()
     assert helpers.load_model().name == "pocketvgg"
@@ -189,21 +194,33 @@ def test_no_server(server, fault, capsys, monkeypatch):
     assert files(server.cache) == []
 
 
+def test_many_addresses_share_one_limit(server, capsys, monkeypatch):
+    def getaddrinfo(*_args, **_kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))] * 12
+
+    def connect(self, _address):
+        server.ending.wait(self.gettimeout())
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(VGG16, "WEIGHTS_PATH_NO_TOP", f"http://deaf.invalid/{FILE}")
+    start = time.monotonic()
+    assert helpers.load_model().name == "pocketvgg"
+    assert time.monotonic() - start < 5  # 12 times 0.5 s would be more
+    assert "no answer from deaf.invalid in 0.5 s" in capsys.readouterr().out
+
+
 def test_the_true_limits_keep_the_wait_short():
     fresh = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import loader as l; print(l.LOOKUP_SECONDS, l.STALL_SECONDS, l.WINDOW_SECONDS)",
-        ],
+        [sys.executable, "-c", "import loader as l; print(l.STALL_SECONDS, l.WINDOW_SECONDS)"],
         cwd=Path(loader.__file__).parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    lookup, stall, window = map(int, fresh.stdout.split())
-    assert lookup + 2 * stall <= 20  # a host may have two addresses
-    assert window <= 20
+    stall, window = map(int, fresh.stdout.split())
+    assert stall + window <= 20
 
 
 def test_a_good_download_is_loaded_and_kept(server, good_file, hash_of_good_file, capsys):
@@ -369,6 +386,8 @@ def test_models_and_saved_models(tmp_path):
     [
         ("vgg61", "no model 'vgg61'; did you mean 'vgg"),
         ("PocketVGG", "did you mean 'pocketvgg'"),
+        ("VGG16", "did you mean 'vgg16'"),
+        ("x" * 5000, "no model 'xxx"),
         ("none.keras", "no file 'none.keras'"),
         (16, "model is 16; it must be a name, a path or a keras.Model"),
         ("", "no model ''."),
@@ -388,4 +407,7 @@ def test_other_networks_take_rgb_too(name):
     bare = loader.APPLICATIONS[name](weights=None, include_top=False, input_shape=(None, None, 3))
     bare.set_weights(model.get_weights())
     images = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.float32)
-    assert np.allclose(model(images), bare(module.preprocess_input(images.copy())), atol=1e-4)
+    ours, theirs = np.array(model(images)), np.array(bare(module.preprocess_input(images.copy())))
+    assert (
+        np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
+    )  # random weights give tiny values
