@@ -11,12 +11,15 @@ course = next(
 )
 if not course.exists():
     assert REPOSITORY, (
-        "Write the address of the course's repository between the quotes after REPOSITORY =."
+        "Write the address of the course's repository into the first quotes after REPOSITORY."
     )
     subprocess.run(
         ["git", "clone", "--quiet", "--depth=1", f"--branch={REF}", REPOSITORY, str(course)],
         check=True,
     )
+assert (course / "models/pocketvgg.npz").exists(), (
+    f"{course} is not the whole course: delete it, then run this cell again"
+)
 sys.path.insert(0, str(course))
 import helpers
 
