@@ -141,6 +141,17 @@ def test_every_picture_in_media_is_used():
         assert f"media/{picture.name}" in text, picture.name
 
 
+def test_pictures_in_media_are_those_of_the_notebooks():
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code"):
+            for tag in cell.metadata.get("tags", []):
+                stored = [
+                    o.data["image/jpeg"] for o in cell.outputs if "image/jpeg" in o.get("data", {})
+                ]
+                name = f"{tag.removeprefix('media-')}.jpg"
+                assert (COURSE / "media" / name).read_bytes() == base64.b64decode(stored[0]), name
+
+
 # ---------------------------------------------------------------- the code in them
 
 
@@ -305,6 +316,12 @@ def test_the_first_cell_says_what_to_do_where_it_knows_no_address(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_first_cell_says_what_to_do_with_half_a_course(tmp_path):
+    (tmp_path / "cnn-filters").mkdir()
+    done = run_first_cell(tmp_path, FIRST_CELL)
+    assert "is not the whole course: delete it" in done.stderr.splitlines()[-1]
+
+
 def test_the_first_cell_notices_another_helpers(tmp_path):
     (tmp_path / "helpers.py").write_text("")
     first = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import helpers\n"
@@ -354,7 +371,18 @@ def test_stamping_writes_the_address_everywhere(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["alice"], ["a/b/c"], ["a/b", "x y"], ["a/b", "v1", "more"], ['a/b"c']]
+    "arguments",
+    [
+        ["alice"],
+        ["a/b/c"],
+        ["a/b", "x y"],
+        ["a/b", "v1", "more"],
+        ['a/b"c'],
+        ["a/b.git"],
+        ["../.."],
+        ["a/b", "--x"],
+        ["a/b", "/"],
+    ],
 )
 def test_stamping_refuses_other_words(arguments, tmp_path):
     shutil.copytree(COURSE / "tools", tmp_path / "tools")

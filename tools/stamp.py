@@ -55,11 +55,11 @@ def main(arguments: list[str]) -> int:
     check = arguments == ["--check"]
     if arguments and not check:
         repository, ref = (*arguments, "v1.0")[:2]
-        if (
-            len(arguments) > 2
-            or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository)
-            or not re.fullmatch(r"[\w./-]+", ref)
-        ):
+        # Names begin with a letter or digit on GitHub; an address that ends in .git has no badge.
+        word = r"[A-Za-z0-9][\w.-]*"
+        good = re.fullmatch(rf"{word}/{word}(?<!\.git)", repository)
+        good = good and re.fullmatch(rf"{word}(/{word})*", ref)
+        if len(arguments) > 2 or not good:
             print(
                 f"usage: python tools/stamp.py OWNER/NAME [REF], not {' '.join(arguments)!r}",
                 file=sys.stderr,
