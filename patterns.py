@@ -881,7 +881,10 @@ def fast_dtype() -> str:
         convolve()  # the first call also compiles
         return min(timeit.repeat(lambda: convolve().numpy(), number=1, repeat=5))
 
-    return "mixed_bfloat16" if seconds("bfloat16") < 0.8 * seconds("float32") else "float32"
+    try:
+        return "mixed_bfloat16" if seconds("bfloat16") < 0.8 * seconds("float32") else "float32"
+    except tf.errors.OpError:  # processors without bfloat16 have no such convolution
+        return "float32"
 
 
 def confusions(model: keras.Model, count: int, seed: int, size: int) -> Array:
