@@ -81,6 +81,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how in ("stall", "drip", "interrupt"):
             self.wfile.write(data[:100_000])
             if how == "interrupt":
+                time.sleep(0.3)  # until the client waits for more, where a person's Ctrl-C falls too
                 _thread.interrupt_main()
             while how != "stall" and not self.server.ending.wait(0.05):
                 self.wfile.write(b"x")
