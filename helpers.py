@@ -754,7 +754,8 @@ class Explorer(widgets.VBox):
                 self.progress.value = done
                 self.left.value = f"{done} of {steps}, {seconds:.0f} s left"
                 self.draw(images[0])
-                await asyncio.sleep(0)  # here clicks and slider moves are taken
+                # Here clicks and slider moves are taken; with 0 many would wait for a later turn.
+                await asyncio.sleep(0.01)
             self.left.value = f"{steps} steps"
         except asyncio.CancelledError:
             if self.task is not task:  # another picture is in the making

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import sys
 import threading
 import time
@@ -82,8 +83,9 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks, at most 200 characters."""
+    """What an error says, without line breaks and the address that failed, at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"^URL fetch failure on \S+: (None -- )?", "", text)
     return text if len(text) <= 200 else text[:197] + "..."
 
 

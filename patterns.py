@@ -119,7 +119,7 @@ def smooth_noise(rng: Rng, side: int, cells: int) -> Array:
     hills = cv2.resize(
         rng.random((cells + 1, cells + 1), np.float32), (side, side), interpolation=cv2.INTER_CUBIC
     )
-    low, high = float(hills.min()), float(hills.max())
+    low, high = float(np.min(hills)), float(np.max(hills))
     return (hills - low) / (high - low)
 
 
