@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import functools
 import hashlib
 import html
 import io
@@ -21,6 +22,7 @@ import textwrap
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 # TensorFlow writes lines about the processor and missing GPUs to the terminal unless told before import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,12 +32,16 @@ import ipywidgets as widgets
 import keras
 import matplotlib.cbook
 import numpy as np
+import psutil
 import tensorflow as tf
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
+import engine
+import patterns
+from engine import PRECISIONS, copy_weights, fast_precision, next_chunk, private_copy
 from loader import APPLICATIONS, load_model
 from patterns import nearest, whole
 
@@ -47,7 +53,7 @@ tf.get_logger().setLevel("ERROR")
 
 def conv_layers(model: keras.Model) -> list[str]:
     """Names of the model's 2-D convolution layers, from input to output."""
-    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    return [layer.name for layer in model.layers if type(layer) is keras.layers.Conv2D]
 
 
 # ---------------------------------------------------------------- submodel
@@ -64,7 +70,7 @@ def submodel(model: keras.Model, layer: str) -> keras.Model:
     if len(getattr(model, "inputs", None) or []) != 1 or model.inputs[0].shape[-1] != 3:
         raise ValueError(f"{model.name} must have one input (n, height, width, 3), channels last")
     names = [each.name for each in model.layers]
-    if layer not in names:
+    if not isinstance(layer, str) or layer not in names:
         raise ValueError(
             f"no layer {layer!r}{nearest(layer, names)} The convolution layers of {model.name} are: "
             + ", ".join(conv_layers(model))
@@ -170,9 +176,7 @@ def deprocess(
 MAX_SIZE = (
     1024  # pixels; a larger image needs more memory than the machines this course is made for
 )
-BATCH = (
-    16  # images worked on at once: enough to keep two cores busy, little enough for 4 GB of memory
-)
+WORKING_SET = 2**28  # bytes that the maps of one batch may take: more is not faster, only larger
 
 
 def check_number(what: str, value: float, low: float, high: float) -> None:
@@ -187,43 +191,26 @@ def two_digits(value: float) -> str:
     return f"{float(f'{value:.2g}'):g}"
 
 
-# Compiled functions, by model and layer; gone with the model.
-_compiled: weakref.WeakKeyDictionary[keras.Model, dict[str, dict[str, Callable]]] = (
-    weakref.WeakKeyDictionary()
-)
+# What is built once for a layer, by model; gone with the model.
+_prepared: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
 
 
-def compiled(model: keras.Model, layer: str) -> dict[str, Callable]:
-    """The two graphs of a layer, built once: "measure" images, and "climb" for some steps.
+def prepared(model: keras.Model, key: tuple, build: Callable[[], Any]) -> Any:
+    """What `build` gives, kept for the next time that `key` is asked of the model."""
+    kept = _prepared.setdefault(model, {})
+    if key not in kept:
+        kept[key] = build()
+    return kept[key]
 
-    Both take any number and size of images, and any filters, without being traced again.
-    """
-    functions = _compiled.setdefault(model, {})
-    if layer not in functions:
-        network = submodel(model, layer)
-        images = tf.TensorSpec([None, None, None, 3], tf.float32)
 
-        @tf.function(input_signature=[images])
-        def measure(images):
-            return tf.reduce_mean(tf.cast(network(images, training=False), tf.float32), axis=(1, 2))
+def measurer(network: keras.Model) -> Callable:
+    """A graph that gives the mean (n, filters) of every map of `network`, for any number and size of images."""
 
-        @tf.function(
-            input_signature=[
-                images,
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([], tf.float32),
-                tf.TensorSpec([], tf.int32),
-            ]
-        )
-        def climb(images, filters, step_size, steps):
-            history = tf.TensorArray(tf.float32, size=steps)
-            for step in tf.range(steps):
-                images, activation = gradient_step(network, images, filters, step_size)
-                history = history.write(step, activation)
-            return images, history.stack()
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+    def measure(images):
+        return tf.reduce_mean(tf.cast(network(images, training=False), tf.float32), axis=(1, 2))
 
-        functions[layer] = {"measure": measure, "climb": climb}
-    return functions[layer]
+    return measure
 
 
 def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarray:
@@ -239,8 +226,9 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
             "image[None] makes a list of one image"
         )
     check_size(model, layer, min(images.shape[1:3]))
-    measure = compiled(model, layer)["measure"]
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    measure = prepared(model, ("measure", layer), lambda: measurer(submodel(model, layer)))
+    count = images_at_once(model, layer, max(images.shape[1:3]), "float32")
+    batches = [images[start : start + count] for start in range(0, len(images), count)]
     answers = [
         measure(tf.cast(b, tf.float32)).numpy()
         for b in tqdm(batches, f"{layer}", delay=2, leave=False)
@@ -257,26 +245,48 @@ def filter_count(model: keras.Model, layer: str) -> int:
     return submodel(model, layer).output.shape[-1]
 
 
+def fits(model: keras.Model, layer: str, size: int) -> bool:
+    """Whether images of `size` pixels leave at least one value in the layer's maps."""
+    try:
+        return min(submodel(model, layer).compute_output_shape((1, size, size, 3))[1:3]) >= 1
+    except ValueError:  # Keras refuses shapes that would become negative
+        return False
+
+
 def check_size(model: keras.Model, layer: str, size: int) -> None:
     """ValueError unless images of `size` pixels leave at least one value in the layer's maps."""
     size = whole("size", size, 1, MAX_SIZE)
-    cut = submodel(model, layer)
-
-    def fits(size: int) -> bool:
-        try:
-            return min(cut.compute_output_shape((1, size, size, 3))[1:3]) >= 1
-        except ValueError:  # Keras refuses shapes that would become negative
-            return False
-
-    if not fits(size):
-        smallest = next((each for each in range(size + 1, MAX_SIZE + 1) if fits(each)), None)
-        if smallest is None:
+    if fits(model, layer, size):
+        return
+    for larger in range(size + 1, MAX_SIZE + 1):
+        if fits(model, layer, larger):
             raise ValueError(
-                f"{model.name} takes images of {model.input_shape}, not of {size} pixels"
+                f"size is {size}; {layer} of {model.name} needs images of at least {larger} pixels"
             )
+    raise ValueError(f"{model.name} takes images of {model.input_shape}, not of {size} pixels")
+
+
+def images_at_once(model: keras.Model, layer: str, size: int, precision: str) -> int:
+    """How many images of `size` pixels are worked on together, 1 to 64, by the memory that they take.
+
+    ValueError if one alone takes more memory than is free.
+    """
+
+    def count() -> int:
+        layers = submodel(model, layer).layers
+        every = keras.Model(model.inputs[0], [each.output for each in layers])
+        shapes = every.compute_output_shape((1, size, size, 3))
+        return sum(math.prod(shape) for shape in shapes)
+
+    # Each value is kept for the way back, where it has a gradient and a product of both.
+    values = prepared(model, ("values", layer, size), count)
+    need = 3 * values * (2 if precision == "bfloat16" else 4)
+    free = psutil.virtual_memory().available
+    if need > free:
         raise ValueError(
-            f"size is {size}; {layer} of {model.name} needs images of at least {smallest} pixels"
+            f"one image of {size} pixels needs {need / 1e9:.1f} GB up to {layer}; {free / 1e9:.1f} GB are free"
         )
+    return max(1, min(64, WORKING_SET // need))
 
 
 # ---------------------------------------------------------------- ascent
@@ -304,6 +314,27 @@ def gradient_step(network, images, filters, step_size):
     return images + step_size * tf.math.divide_no_nan(gradient, size), activation
 
 
+def plain_climb(network: keras.Model) -> Callable:
+    """A graph that takes some gradient steps; not traced again for other filters, numbers or sizes."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32),
+        ]
+    )
+    def climb(images, filters, step_size, steps):
+        history = tf.TensorArray(tf.float32, size=steps)
+        for step in tf.range(steps):
+            images, activation = gradient_step(network, images, filters, step_size)
+            history = history.write(step, activation)
+        return images, history.stack()
+
+    return climb
+
+
 def ascend(
     model: keras.Model,
     layer: str,
@@ -312,13 +343,21 @@ def ascend(
     *,
     steps: int,
     step_size: float,
+    precision: str = "float32",
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs from `image` for each of `filters` at once, and looks up about every `seconds`.
 
     Yields (images so far (n, size, size, 3) float32, activations of the steps since the last yield (k, n)).
     """
-    climb = compiled(model, layer)["climb"]
+
+    def build() -> tuple[keras.Model, keras.Model, Callable]:
+        original = submodel(model, layer)
+        network = original if precision == "float32" else private_copy(original, precision)
+        return original, network, plain_climb(network)
+
+    original, network, climb = prepared(model, ("plain", layer, precision), build)
+    copy_weights(original, network)
     images = tf.repeat(tf.cast(image, tf.float32)[None], len(filters), axis=0)
     done, chunk = 0, 1
     while done < steps:
@@ -332,8 +371,10 @@ def ascend(
         )
         yield images.numpy(), history.numpy()
         done += chunk
-        # The first chunk pays for building the graph, so growth is limited and shrinking is not.
-        chunk = max(1, min(2 * chunk, int(chunk * seconds / (time.perf_counter() - start))))
+        chunk = next_chunk(chunk, time.perf_counter() - start, seconds)
+
+
+STEP_SIZES = {"clear": 0.05, "plain": 4.0}  # by recipe
 
 
 def visualize(
@@ -341,48 +382,218 @@ def visualize(
     layer: str,
     filters: Iterable[int],
     *,
+    recipe: str = "clear",
     steps: int = 40,
     size: int = 128,
     seed: int = 0,
-    step_size: float = 4.0,
+    step_size: float | None = None,
+    precision: str | None = None,
+    coarse: bool = True,
 ) -> list[FilterPicture]:
     """A picture of what each of `filters` responds to, by gradient ascent on the input image.
 
-    Starts from `random_image(size, seed)`, takes `steps` gradient steps of `step_size` grey levels
-    (root mean square) and deprocesses the result. All pictures are made together; progress with the
-    time left is shown when it takes longer than 2 seconds.
+    All pictures are made together, each from the same start, that of `seed`; progress with the time left
+    is shown when it takes longer than 2 seconds. Ctrl-C gives the pictures as far as they have come.
 
-    ValueError, before any work, for a wrong layer, filter or number. Erhan et al. 2009, Visualizing
-    higher-layer features of a deep network.
+    `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient by `step_size`
+    grey levels (4, root mean square) and deprocesses the result (Erhan et al. 2009). "clear" moves the
+    waves that the image is a sum of, by Adam with the rate `step_size` (0.05), and keeps the best image
+    (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried again from other starts.
+    `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
+    machine is faster with. `coarse`: "clear" does two thirds of the steps on a tile of half the side.
+
+    ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,
+    and for images that do not fit into memory.
     """
-    filters = check_filters(model, layer, filters)
+    numbers = check_filters(model, layer, filters)
+    check_choice("recipe", recipe, STEP_SIZES)
     whole("steps", steps, 1, 10_000)
     whole("size", size, 16, MAX_SIZE)
     check_size(model, layer, size)
-    check_number("step_size", step_size, 1e-3, 255)
-    start = random_image(size, seed)
-    recipe = {
+    whole("seed", seed, 0, 2**32 - 1)
+    step_size = STEP_SIZES[recipe] if step_size is None else step_size
+    check_number("step_size", step_size, 1e-4, 255)
+    if precision is None:
+        precision = "float32" if recipe == "plain" else fast_precision()
+    check_choice("precision", precision, PRECISIONS)
+    if not isinstance(coarse, (bool, np.bool_)):
+        raise ValueError(f"coarse must be True or False, not {coarse!r}")
+    order = {
+        "network": model.name,
+        "weights": fingerprint(model, layer),
+        "layer": layer,
+        "recipe": recipe,
         "steps": int(steps),
         "size": int(size),
         "seed": int(seed),
         "step_size": float(step_size),
+        "precision": precision,
+        "coarse": bool(coarse),
     }
-    pictures = []
-    with tqdm(total=len(filters) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
-        for first in range(0, len(filters), BATCH):
-            batch = filters[first : first + BATCH]
-            history = []
-            ascent = ascend(model, layer, batch, start, steps=steps, step_size=step_size)
-            for images, values in ascent:  # noqa: B007, the last images are finished below
-                history.append(values)
-                bar.update(values.size)
-            pictures += finish(model, layer, batch, start, images, np.concatenate(history), recipe)
+    batch = images_at_once(model, layer, size, precision)
+    pictures: list[FilterPicture] = []
+    with tqdm(total=len(numbers) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
+        try:
+            for first in range(0, len(numbers), batch):
+                made, complete = climb(model, numbers[first : first + batch], order, bar)
+                pictures += made
+                if not complete:
+                    raise KeyboardInterrupt
+            if recipe == "clear":
+                rescue(model, pictures, order, batch, bar)
+        except KeyboardInterrupt:
+            if not pictures:
+                raise
+            done = pictures[-1].recipe["steps"]
+            print(
+                f"Stopped: {len(pictures)} of {len(numbers)} pictures, the last after {done} of {steps} steps."
+            )
     return pictures
 
 
+def climb(
+    model: keras.Model,
+    filters: list[int],
+    order: dict,
+    bar: tqdm,
+    *,
+    leak: bool = False,
+    start: np.ndarray | None = None,
+) -> tuple[list[FilterPicture], bool]:
+    """The pictures of one batch, and whether they were finished: Ctrl-C ends them early.
+
+    `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
+    start spectra (n, 3, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
+    """
+    layer, steps, size, seed = (order[key] for key in ("layer", "steps", "size", "seed"))
+    if order["recipe"] == "plain":
+        ascent = ascend(
+            model,
+            layer,
+            filters,
+            random_image(size, seed),
+            steps=steps,
+            step_size=order["step_size"],
+            precision=order["precision"],
+            seconds=0.5,
+        )
+    else:
+
+        def climber(leak: bool) -> engine.Climber:
+            build = functools.partial(engine.Climber, model, layer, order["precision"], leak)
+            return prepared(model, ("clear", layer, order["precision"], leak), build)
+
+        half = size // 2
+        coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
+        first = steps // 2 if leak else 0
+        ascent = engine.ascend(
+            [(climber(True), first)] * leak + [(climber(False), steps - first)],
+            filters,
+            np.repeat(engine.random_spectrum(size, seed)[None], len(filters), axis=0)
+            if start is None
+            else start,
+            rate=order["step_size"],
+            seed=seed,
+            coarse=coarse and start is None and not leak and fits(model, layer, half),
+            seconds=0.5,
+        )
+    history: list[np.ndarray] = []
+    complete = True
+    try:
+        for images, values in ascent:  # noqa: B007, the last images are finished below
+            history.append(values)
+            bar.update(values.size)
+    except KeyboardInterrupt:
+        if not history:
+            raise
+        complete = False
+    if order["recipe"] == "plain":
+        images = np.stack([deprocess(image) for image in images])
+    else:
+        images = np.round(images).astype(np.uint8)
+    return finish(model, filters, images, np.concatenate(history), order), complete
+
+
+@functools.lru_cache(maxsize=2)
+def sample(size: int) -> np.ndarray:
+    """Images to judge silent filters by, (565, size, size, 3) uint8: 512 patterns, 53 cuts of the photo."""
+    drawn, _ = patterns.images(512, seed=0, size=size)
+    whole_photo, cuts = photo(224), []
+    for side in (224, 160, 112, 80, 56):
+        for top in range(0, 225 - side, 56):
+            for left in range(0, 225 - side, 56):
+                cut = whole_photo[top : top + side, left : left + side]
+                cuts.append(cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA))
+    return np.concatenate([drawn, cuts])
+
+
+def rescue(
+    model: keras.Model, pictures: list[FilterPicture], order: dict, batch: int, bar: tqdm
+) -> None:
+    """Tries dead pictures again, in place: another start, a leaky way back, a real image to start from.
+
+    What is still dead then is shown by the real image itself, if that makes its filter answer. Else it
+    stays dead, and its reason says what was tried.
+    """
+    size, layer, steps = order["size"], order["layer"], order["steps"]
+
+    def again(how: str, starts: Callable[[list[int]], np.ndarray | None], leak: bool) -> None:
+        rows = [row for row, picture in enumerate(pictures) if picture.status == "dead"]
+        bar.total += len(rows) * steps
+        for first in range(0, len(rows), batch):
+            some = rows[first : first + batch]
+            numbers = [pictures[row].filter for row in some]
+            made, complete = climb(model, numbers, order, bar, leak=leak, start=starts(numbers))
+            for row, picture in zip(some, made, strict=True):
+                if picture.status == "alive":
+                    reason = f"{picture.reason}, after {how}"
+                    pictures[row] = dataclasses.replace(picture, status="rescued", reason=reason)
+            if not complete:
+                raise KeyboardInterrupt
+
+    def other(numbers: list[int]) -> np.ndarray:
+        # Ten times as much noise as usual, so that it is another place and not another corner.
+        spectrum = 10 * engine.random_spectrum(size, order["seed"] + 1)
+        return np.repeat(spectrum[None], len(numbers), axis=0)
+
+    again("a start with more noise", other, leak=False)
+    again("a start with the gradient leaking through silent ReLUs", other, leak=True)
+    if all(picture.status != "dead" for picture in pictures):
+        return
+    images = sample(size)
+    answers = activations(model, layer, images)
+    best = answers.argmax(axis=0)
+    again("a start from a real image", lambda numbers: engine.spectra(images[best[numbers]]), False)
+    for row, picture in enumerate(pictures):
+        if picture.status != "dead":
+            continue
+        number = picture.filter
+        shown = finish(model, [number], images[best[number]][None], picture.history[:, None], order)
+        if shown[0].status == "alive":
+            reason = f"{shown[0].reason}; no climb does better than this real image"
+            pictures[row] = dataclasses.replace(shown[0], status="rescued", reason=reason)
+        else:
+            reason = f"{picture.reason}; no help from other starts, a leaky gradient, {len(images)} images"
+            pictures[row] = dataclasses.replace(picture, reason=reason)
+
+
+def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
+    """ValueError unless `value` is one of `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
+
+
 def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> list[int]:
-    """The filter numbers as a list; ValueError if one is wrong, repeated, or if there is none."""
+    """The filter numbers as a list; ValueError if one is wrong, repeated, or if there is none.
+
+    ValueError too for a layer that is not a convolution: its outputs are not filters.
+    """
     count = filter_count(model, layer)
+    if layer not in conv_layers(model):
+        raise ValueError(
+            f"{layer!r} is no convolution; those of {model.name} are: "
+            + ", ".join(conv_layers(model))
+        )
     if isinstance(filters, (str, bytes)) or not isinstance(filters, Iterable):
         raise ValueError(
             f"filters is {filters!r}; it must be a list of filter numbers, such as [3]"
@@ -411,21 +622,21 @@ class FilterPicture:
     activation: float
     """Mean over the filter's map, measured again on `image`, the 8-bit picture that you see."""
     history: np.ndarray
-    """(steps,) float32: the activation before each step; the first is that of the start image."""
+    """(steps,) float32: the activation before each step, of the image as it was looked at."""
     status: str
-    """"alive", or "dead": the filter answers to `image` not at all, or no more than to noise."""
+    """"alive"; "rescued", which took more than one climb; or "dead": the filter answers to `image` not at
+    all, or no more than to noise."""
     reason: str
     """What `status` rests on, in words."""
     recipe: dict
-    """What it takes to make the picture again: network, weights, layer, filter, steps, size, seed, step_size."""
+    """What it takes to make the picture again: network, weights, filter, and what `visualize` was told."""
 
     def __str__(self) -> str:
         recipe = self.recipe
         return (
-            f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, activation "
-            f"{two_digits(self.activation)} (start image {two_digits(self.history[0])}); {recipe['steps']} steps, "
-            f"{recipe['size']} px, seed {recipe['seed']}"
-            + ("" if self.status == "alive" else f"; {self.reason}")
+            f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, {self.reason}; "
+            f"{recipe['recipe']}, {recipe['steps']} steps, {recipe['size']} px, seed {recipe['seed']}, "
+            f"{recipe['precision']}"
         )
 
     __repr__ = __str__
@@ -447,50 +658,52 @@ class FilterPicture:
 
 def finish(
     model: keras.Model,
-    layer: str,
     filters: Sequence[int],
-    start: np.ndarray,
     images: np.ndarray,
     history: np.ndarray,
-    recipe: dict,
+    order: dict,
 ) -> list[FilterPicture]:
-    """Climbs from `start` to `images` (n, size, size, 3), made into pictures and measured.
+    """Images (n, size, size, 3) uint8, one for each of `filters`, measured anew and judged.
 
-    `history` is (steps, n). A picture that excites its filter no more than the start image does,
-    when both are deprocessed, shows noise and is called dead.
+    `history` is (steps, n). `order` is the recipe, all but the filter. A picture that excites its filter
+    no more than the noise of `random_image` does, of the contrast of a picture, is called dead.
     """
-    pictures = np.stack([deprocess(image) for image in (start, *images)])
-    answers = activations(model, layer, pictures)
-    weights = fingerprint(model, layer)
+    noise = deprocess(random_image(order["size"], order["seed"]))
+    answers = activations(model, order["layer"], np.concatenate([noise[None], images]))
     result = []
     for row, number in enumerate(filters):
-        activation, noise = float(answers[row + 1, number]), float(answers[0, number])
+        activation, silence = float(answers[row + 1, number]), float(answers[0, number])
         past = history[:, row]
         status = "dead"
-        if not past.any():
+        if activation == 0 and not past.any():
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
             reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
-        elif activation - noise <= 0.01 * abs(noise):
-            reason = "it answers to the picture no more than to the noise it began with"
+        elif activation - silence <= 0.01 * abs(silence):
+            reason = f"activation {two_digits(activation)}, no more than on noise"
         else:
-            status, reason = (
-                "alive",
-                f"it answers {two_digits(activation)}, to noise {two_digits(noise)}",
-            )
-        made = {"network": model.name, "weights": weights, "layer": layer, "filter": number}
-        made |= {**recipe, "steps": len(past)}
+            status = "alive"
+            reason = f"activation {two_digits(activation)}, on noise {two_digits(silence)}"
+        made = order | {"filter": number, "steps": len(past)}
         result.append(
-            FilterPicture(pictures[row + 1], layer, number, activation, past, status, reason, made)
+            FilterPicture(
+                images[row], order["layer"], number, activation, past, status, reason, made
+            )
         )
     return result
 
 
 def fingerprint(model: keras.Model, layer: str) -> str:
-    """Twelve characters that change when any weight up to `layer` does."""
+    """Twelve characters that change when any weight up to `layer` does.
+
+    ValueError for a weight that is not finite: no gradient leads past it.
+    """
     digest = hashlib.sha256()
     for weight in submodel(model, layer).weights:
-        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
+        values = np.ascontiguousarray(weight.numpy())
+        if not np.isfinite(values).all():
+            raise ValueError(f"{model.name} has weights that are not finite, in {weight.path}")
+        digest.update(values.tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -503,7 +716,8 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     try:
         with Image.open(path, formats=["PNG"]) as file:
             recipe = json.loads(getattr(file, "text", {})["recipe"])
-        order = {name: recipe[name] for name in ("steps", "size", "seed", "step_size")}
+        names = ("recipe", "steps", "size", "seed", "step_size", "precision", "coarse")
+        order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
     except FileNotFoundError:
         raise ValueError(f"no file {str(path)!r}") from None
@@ -661,7 +875,14 @@ class Explorer(widgets.VBox):
             raise ValueError(f"{model.name} has no convolution layer to explore")
         size, seed = whole("size", size, 16, MAX_SIZE), whole("seed", seed, 0, 2**32 - 1)
         self.model, self.start = model, random_image(size, seed)
-        self.origin = {"size": size, "seed": seed, "step_size": 4.0}
+        self.origin: dict[str, Any] = {
+            "recipe": "plain",
+            "size": size,
+            "seed": seed,
+            "step_size": STEP_SIZES["plain"],
+            "precision": "float32",
+            "coarse": False,
+        }
         self.result: FilterPicture | None = None
         # Options as pairs of text and value: Colab's ipywidgets 7.7 wants them so.
         self.layer = widgets.Dropdown(
@@ -731,7 +952,9 @@ class Explorer(widgets.VBox):
         layer, number, steps = self.layer.value, self.filter.value, self.iterations.value
         self.progress.value, self.progress.max = 0, steps
         self.left.value = (
-            "" if layer in _compiled.get(self.model, {}) else "building the graph of this layer"
+            ""
+            if ("plain", layer, "float32") in _prepared.get(self.model, {})
+            else "building the graph of this layer"
         )
         self.say(f"{layer} filter {number}")
         self.draw(self.start)
@@ -766,9 +989,18 @@ class Explorer(widgets.VBox):
             history = []
         try:
             if history:
-                past = np.concatenate(history)
+                order = {
+                    "network": self.model.name,
+                    "weights": fingerprint(self.model, layer),
+                    "layer": layer,
+                    **self.origin,
+                }
                 self.result = finish(
-                    self.model, layer, [number], self.start, images, past, self.origin
+                    self.model,
+                    [number],
+                    deprocess(images[0])[None],
+                    np.concatenate(history),
+                    order,
                 )[0]
                 self.say(str(self.result))
         except Exception as error:

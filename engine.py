@@ -1,0 +1,339 @@
+"""The engine behind `helpers.visualize`: gradient ascent on many images in one compiled call.
+
+The recipe is Olah, Mordvintsev and Schubert 2017, Feature Visualization: an image is a sum of waves
+with decorrelated colours, and the network looks at it a little shifted, turned and scaled at every
+step. What is added here, and measured in tests/benchmark.py: a layer is cut free of its network and
+computed for the wanted filters only, in bfloat16 where the machine is faster with it; the gradient
+leaks through the ReLU of the layer; contrast is bounded; the first steps are done on one small tile.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import timeit
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@functools.cache
+def fast_precision() -> str:
+    """ "bfloat16" if this machine convolves faster with it, else "float32"; by timing both once."""
+
+    def seconds(precision: str) -> float:
+        pixels, kernel = tf.ones((64, 32, 32, 32), precision), tf.ones((3, 3, 32, 32), precision)
+        convolve = tf.function(lambda: tf.nn.conv2d(pixels, kernel, 1, "SAME"))
+        convolve()  # the first call also compiles
+        return min(timeit.repeat(lambda: convolve().numpy(), number=1, repeat=5))
+
+    try:
+        return "bfloat16" if seconds("bfloat16") < 0.8 * seconds("float32") else "float32"
+    except tf.errors.OpError:  # processors without bfloat16 have no such convolution
+        return "float32"
+
+
+# ---------------------------------------------------------------- network
+
+
+def leaky(activation: Callable, slope: float = 0.1) -> Callable:
+    """The activation function, unchanged forward, whose derivative is nowhere below `slope`.
+
+    Where a ReLU is silent the gradient still gets through, so that an image can leave a place from
+    which no gradient leads away.
+    """
+
+    @tf.custom_gradient
+    def forward(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = activation(x)
+        derivative = tape.gradient(y, x)
+        return y, lambda dy: dy * tf.maximum(derivative, tf.cast(slope, dy.dtype))
+
+    return forward
+
+
+def private_copy(network: keras.Model, precision: str, *, leak: bool = False) -> keras.Model:
+    """The network again with weights of its own, all zero, computing in `precision`."""
+
+    def again(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.Layer):
+            return layer  # operations, such as those of the preprocessing, have no weights
+        config = layer.get_config()
+        if precision != "float32":
+            # Kernels are kept in the precision they are used in, so that no step converts them.
+            kernels = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+            config["dtype"] = precision if isinstance(layer, kernels) else f"mixed_{precision}"
+        for key in config:
+            if key.endswith("_initializer"):  # random weights would be drawn only to be replaced
+                config[key] = "zeros"
+        if leak and isinstance(layer, keras.layers.ReLU):
+            return keras.layers.Activation(
+                leaky(layer.call), name=layer.name, dtype=config["dtype"]
+            )
+        copy = type(layer).from_config(config)
+        if leak and hasattr(copy, "activation"):
+            copy.activation = leaky(copy.activation)
+        return copy
+
+    return keras.models.clone_model(network, clone_function=again)
+
+
+def copy_weights(original: keras.Model, network: keras.Model) -> None:
+    """Gives a private copy of `original` the weights that it has now."""
+    if network is not original:
+        for mine, theirs in zip(network.weights, original.weights, strict=True):
+            mine.assign(tf.cast(theirs, mine.dtype))
+
+
+class Truncated:
+    """A convolution layer of a model, for some of its filters only.
+
+    `leak` lets the gradient through the ReLUs of the layers before; it always gets through that of
+    the layer itself.
+    """
+
+    def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool):
+        self.layer = model.get_layer(layer)
+        self.original = keras.Model(model.inputs[0], self.layer.input)
+        self.precision = precision
+        shared = precision == "float32" and not leak
+        self.network = (
+            self.original if shared else private_copy(self.original, precision, leak=leak)
+        )
+        self.activation = leaky(self.layer.activation)
+
+    def __call__(self, images, filters):
+        """The mean over the map of each image's own filter: (n,) float32.
+
+        `images` (n, height, width, 3), 0 to 255; `filters` (n,).
+        """
+        layer = self.layer
+        before = tf.cast(self.network(images, training=False), self.precision)
+        kernel = tf.cast(layer.kernel, self.precision)
+        if layer.groups == 1:
+            kernel = tf.gather(kernel, filters, axis=-1)
+        maps = keras.ops.conv(
+            before,
+            kernel,
+            strides=list(layer.strides),
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+        )
+        own = tf.range(tf.shape(filters)[0]) if layer.groups == 1 else filters
+        maps = tf.gather(tf.transpose(maps, (0, 3, 1, 2)), own, axis=1, batch_dims=1)
+        maps = tf.cast(maps, tf.float32)
+        if layer.use_bias:
+            maps += tf.gather(tf.cast(layer.bias, tf.float32), filters)[:, None, None]
+        return tf.reduce_mean(self.activation(maps), axis=(1, 2))
+
+
+# ---------------------------------------------------------------- image
+
+# Colours as natural images have them: columns are brightness, blue to yellow, green to purple, each as
+# strong as it varies there. The numbers are those of Lucid (Olah, Mordvintsev and Schubert 2017).
+COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
+COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
+
+NOISE = 0.01  # standard deviation of the start spectrum
+CONTRAST = 1.0  # highest standard deviation of an image before the sigmoid, about 55 grey levels
+SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most by which a look is moved
+
+
+def random_spectrum(size: int, seed: int) -> np.ndarray:
+    """A start: (3, size, size // 2 + 1, 2) float32, faint noise in every wave of three colours."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, NOISE, (3, size, size // 2 + 1, 2)).astype(np.float32)
+
+
+def wave_sizes(size: int) -> np.ndarray:
+    """How strong each wave of a spectrum is, (size, size // 2 + 1): as 1 / frequency, as in nature."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)
+
+
+def contours(spectrum, waves):
+    """Images before the sigmoid, (n, size, size, 3), of spectra (n, 3, size, size // 2 + 1, 2)."""
+    size = tf.shape(spectrum)[2]
+    amplitudes = tf.complex(spectrum[..., 0] * waves, spectrum[..., 1] * waves)
+    planes = tf.signal.irfft2d(amplitudes, fft_length=tf.stack([size, size]))
+    return tf.einsum("nchw,dc->nhwd", planes, COLOURS)
+
+
+def spectra(images: np.ndarray) -> np.ndarray:
+    """The spectra whose images are `images` (n, size, size, 3) uint8, nearly."""
+    share = np.clip(images / 255.0, 0.02, 0.98)
+    planes = np.einsum("nhwd,cd->nchw", np.log(share / (1 - share)), np.linalg.inv(COLOURS))
+    amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1])
+    return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
+
+
+def tiled(spectrum: np.ndarray, seed: int) -> np.ndarray:
+    """The spectra of images twice as large: the small one four times, and new noise in other waves."""
+    half = spectrum.shape[2]
+    full = np.repeat(random_spectrum(2 * half, seed)[None], len(spectrum), axis=0)
+    # The image repeats, so it has only every second wave; each adds up four times.
+    ratio = 4 * wave_sizes(half) / wave_sizes(2 * half)[::2, ::2]
+    full[:, :, ::2, ::2] = spectrum * ratio[..., None]
+    return full
+
+
+def moved(images, seed, step):
+    """The images as they look when all are shifted, turned and scaled a little, by chance."""
+    size = tf.cast(tf.shape(images)[1], tf.float32)
+    chance = tf.random.stateless_uniform([4], tf.stack([seed, tf.cast(step, tf.int64)]), -1, 1)
+    angle, scale = chance[0] * TURN * np.pi / 180, 1 + chance[1] * SCALE
+    a, b, centre = scale * tf.cos(angle), scale * tf.sin(angle), (size - 1) / 2
+    right = centre - a * centre + b * centre + chance[2] * SHIFT
+    down = centre - b * centre - a * centre + chance[3] * SHIFT
+    transform = tf.stack([a, -b, right, b, a, down, 0.0, 0.0])[None]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.repeat(transform, tf.shape(images)[0], axis=0),
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="WRAP",  # a sum of waves goes on where it began
+    )
+
+
+# ---------------------------------------------------------------- ascent
+
+
+class State(NamedTuple):
+    """What a climb carries from step to step."""
+
+    spectrum: tf.Tensor  # (n, 3, size, size // 2 + 1, 2)
+    mean: tf.Tensor  # Adam's running mean of the gradient, like spectrum
+    square: tf.Tensor  # and of its square
+    best: tf.Tensor  # (n,) highest activation so far
+    best_spectrum: tf.Tensor  # where that was
+    step: tf.Tensor  # () int32
+
+
+class Climber:
+    """A layer made ready to be climbed: any filters, number and size of images, one graph."""
+
+    def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool = False):
+        self.network = Truncated(model, layer, precision, leak)
+        spectrum = tf.TensorSpec([None, 3, None, None, 2], tf.float32)
+        numbers = tf.TensorSpec([None], tf.float32)
+        count = tf.TensorSpec([], tf.int32)
+        self.climb = tf.function(
+            self._climb,
+            input_signature=[
+                State(spectrum, spectrum, spectrum, numbers, spectrum, count),
+                tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([], tf.int64),
+                count,
+            ],
+        )
+
+    def _climb(self, state, waves, filters, rate, seed, steps):
+        """`steps` more steps; the new state, the best images, the activations (steps, n)."""
+        waves = waves[..., None]
+        history = tf.TensorArray(tf.float32, size=steps)
+        for number in tf.range(steps):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[(state, tf.nest.map_structure(lambda each: each.shape, state))]
+            )
+            state, activation = self.step(state, waves[..., 0], filters, rate, seed)
+            history = history.write(number, activation)
+        images = 255 * tf.sigmoid(contours(state.best_spectrum, waves[..., 0]))
+        return state, images, history.stack()
+
+    def step(self, state, waves, filters, rate, seed):
+        """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
+        with tf.GradientTape() as tape:
+            tape.watch(state.spectrum)
+            height = contours(state.spectrum, waves)
+            images = moved(255 * tf.sigmoid(height), seed, state.step)
+            activation = self.network(images, filters)
+        gradient = tape.gradient(activation, state.spectrum)
+        better = activation >= state.best  # equal too: from silence to silence is progress
+        best_spectrum = tf.where(
+            better[:, None, None, None, None], state.spectrum, state.best_spectrum
+        )
+        # Adam counts on gradients of one size; those of filters differ by orders of magnitude.
+        size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3, 4), keepdims=True))
+        gradient = tf.math.divide_no_nan(gradient, size)
+        step = state.step + 1
+        count = tf.cast(step, tf.float32)
+        mean = 0.9 * state.mean + 0.1 * gradient
+        square = 0.999 * state.square + 0.001 * gradient**2
+        direction = (mean / (1 - 0.9**count)) / (tf.sqrt(square / (1 - 0.999**count)) + 1e-8)
+        # What has more contrast than it may have is scaled back.
+        contrast = tf.math.reduce_std(height, axis=(1, 2, 3))
+        scale = tf.minimum(1.0, tf.math.divide_no_nan(CONTRAST, contrast))
+        spectrum = state.spectrum * scale[:, None, None, None, None] + rate * direction
+        best = tf.maximum(activation, state.best)
+        return State(spectrum, mean, square, best, best_spectrum, step), activation
+
+
+def begin(spectrum: np.ndarray) -> State:
+    """The state before the first step from `spectrum` (n, 3, size, size // 2 + 1, 2)."""
+    start = tf.constant(spectrum)
+    rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
+    return State(start, rest, rest, lowest, start, tf.constant(0))
+
+
+def next_chunk(chunk: int, took: float, seconds: float) -> int:
+    """How many steps to take next so that they take about `seconds`, `chunk` having taken `took`."""
+    # The first chunk pays for building the graph, so growth is limited and shrinking is not.
+    return max(1, min(2 * chunk, int(chunk * seconds / took)))
+
+
+COARSE_SHARE = 2 / 3  # of the steps are done on the tile
+SMALLEST_TILE = 32  # pixels; less is all border
+
+
+def ascend(
+    climbers: Sequence[tuple[Climber, int]],
+    filters: Sequence[int],
+    start: np.ndarray,
+    *,
+    rate: float,
+    seed: int,
+    coarse: bool = False,
+    seconds: float = 0.1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Climbs from the spectra `start` (n, 3, size, size // 2 + 1, 2), looks up about every `seconds`.
+
+    `climbers` come in turn, each for so many steps. With `coarse` the first two thirds of all steps are
+    done on an image of half the side, which then is laid out as four tiles: a mean over a map does not
+    mind the repetition, and a step costs a quarter. (Enlarging it instead would not help: the network
+    sees a pattern of twice the size as another pattern.)
+
+    Yields (images so far (n, size, size, 3) float32 from 0 to 255, activations (k, n) since the last).
+    """
+    small = int(sum(count for _, count in climbers) * COARSE_SHARE) if coarse else 0
+    if small:
+        tile = random_spectrum(start.shape[2] // 2, seed)
+        start = np.repeat(tile[None], len(filters), axis=0)
+    state = begin(start)
+    numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)
+    key, chunk, done = tf.constant(seed, tf.int64), 1, 0
+    for climber, count in climbers:
+        copy_weights(climber.network.original, climber.network.network)
+        end = done + count
+        while done < end:
+            begun = time.perf_counter()
+            chunk = min(chunk, (small if done < small else end) - done)
+            waves = wave_sizes(state.spectrum.shape[2])
+            state, images, history = climber.climb(
+                state, waves, numbers, rate, key, tf.constant(chunk)
+            )
+            done += chunk
+            pictures = images.numpy()
+            yield np.tile(pictures, (1, 2, 2, 1)) if done <= small else pictures, history.numpy()
+            chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
+            if done == small:
+                state = begin(tiled(state.best_spectrum.numpy(), seed))
