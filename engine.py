@@ -142,7 +142,7 @@ COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]
 COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
 
 NOISE = 0.01  # standard deviation of the start spectrum
-CONTRAST = 1.0  # highest standard deviation of an image before the sigmoid, about 55 grey levels
+CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
 SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most by which a look is moved
 
 
@@ -161,7 +161,7 @@ def wave_sizes(size: int) -> np.ndarray:
 def contours(spectrum, waves):
     """Images before the sigmoid, (n, size, size, 3), of spectra (n, 3, size, size // 2 + 1, 2)."""
     size = tf.shape(spectrum)[2]
-    amplitudes = tf.complex(spectrum[..., 0] * waves, spectrum[..., 1] * waves)
+    amplitudes = tf.complex(*tf.unstack(spectrum * waves[..., None], axis=-1))
     planes = tf.signal.irfft2d(amplitudes, fft_length=tf.stack([size, size]))
     return tf.einsum("nchw,dc->nhwd", planes, COLOURS)
 
@@ -214,6 +214,7 @@ class State(NamedTuple):
     square: tf.Tensor  # and of its square
     best: tf.Tensor  # (n,) highest activation so far
     best_spectrum: tf.Tensor  # where that was
+    contrast: tf.Tensor  # (n,) the most that the image may have
     step: tf.Tensor  # () int32
 
 
@@ -228,7 +229,7 @@ class Climber:
         self.climb = tf.function(
             self._climb,
             input_signature=[
-                State(spectrum, spectrum, spectrum, numbers, spectrum, count),
+                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, count),
                 tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None], tf.int32),
                 tf.TensorSpec([], tf.float32),
@@ -252,7 +253,7 @@ class Climber:
 
     def step(self, state, waves, filters, rate, seed):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.spectrum)
             height = contours(state.spectrum, waves)
             images = moved(255 * tf.sigmoid(height), seed, state.step)
@@ -272,17 +273,20 @@ class Climber:
         direction = (mean / (1 - 0.9**count)) / (tf.sqrt(square / (1 - 0.999**count)) + 1e-8)
         # What has more contrast than it may have is scaled back.
         contrast = tf.math.reduce_std(height, axis=(1, 2, 3))
-        scale = tf.minimum(1.0, tf.math.divide_no_nan(CONTRAST, contrast))
+        scale = tf.minimum(1.0, tf.math.divide_no_nan(state.contrast, contrast))
         spectrum = state.spectrum * scale[:, None, None, None, None] + rate * direction
         best = tf.maximum(activation, state.best)
-        return State(spectrum, mean, square, best, best_spectrum, step), activation
+        state = State(spectrum, mean, square, best, best_spectrum, state.contrast, step)
+        return state, activation
 
 
 def begin(spectrum: np.ndarray) -> State:
     """The state before the first step from `spectrum` (n, 3, size, size // 2 + 1, 2)."""
     start = tf.constant(spectrum)
     rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
-    return State(start, rest, rest, lowest, start, tf.constant(0))
+    # A real image to start from may keep the contrast that it has.
+    own = tf.math.reduce_std(contours(start, wave_sizes(spectrum.shape[2])), axis=(1, 2, 3))
+    return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0))
 
 
 def next_chunk(chunk: int, took: float, seconds: float) -> int:

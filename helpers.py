@@ -532,49 +532,63 @@ def rescue(
 ) -> None:
     """Tries dead pictures again, in place: another start, a leaky way back, a real image to start from.
 
-    What is still dead then is shown by the real image itself, if that makes its filter answer. Else it
-    stays dead, and its reason says what was tried.
+    What then excites its filter less than the best of a sample of real images is shown by that image.
+    A filter stays dead only if none of these does; its reason says what was tried.
     """
     size, layer, steps = order["size"], order["layer"], order["steps"]
 
-    def again(how: str, starts: Callable[[list[int]], np.ndarray | None], leak: bool) -> None:
-        rows = [row for row, picture in enumerate(pictures) if picture.status == "dead"]
+    def again(rows: list[int], how: str, starts: Callable[[list[int]], np.ndarray], leak: bool):
         bar.total += len(rows) * steps
         for first in range(0, len(rows), batch):
             some = rows[first : first + batch]
             numbers = [pictures[row].filter for row in some]
             made, complete = climb(model, numbers, order, bar, leak=leak, start=starts(numbers))
             for row, picture in zip(some, made, strict=True):
-                if picture.status == "alive":
-                    reason = f"{picture.reason}, after {how}"
-                    pictures[row] = dataclasses.replace(picture, status="rescued", reason=reason)
+                put(row, picture, f"after {how}")
             if not complete:
                 raise KeyboardInterrupt
+
+    def put(row: int, picture: FilterPicture, how: str) -> None:
+        """Takes a picture that lives in place of one that does not, or less."""
+        old = pictures[row]
+        if picture.status == "alive" and (
+            old.status == "dead" or picture.activation > old.activation
+        ):
+            reason = f"{picture.reason}, {how}"
+            pictures[row] = dataclasses.replace(picture, status="rescued", reason=reason)
+
+    def dead() -> list[int]:
+        return [row for row, picture in enumerate(pictures) if picture.status == "dead"]
 
     def other(numbers: list[int]) -> np.ndarray:
         # Ten times as much noise as usual, so that it is another place and not another corner.
         spectrum = 10 * engine.random_spectrum(size, order["seed"] + 1)
         return np.repeat(spectrum[None], len(numbers), axis=0)
 
-    again("a start with more noise", other, leak=False)
-    again("a start with the gradient leaking through silent ReLUs", other, leak=True)
-    if all(picture.status != "dead" for picture in pictures):
+    troubled = dead()
+    if not troubled:
         return
+    again(dead(), "a start with more noise", other, leak=False)
+    again(dead(), "a start with the gradient leaking through silent ReLUs", other, leak=True)
     images = sample(size)
     answers = activations(model, layer, images)
     best = answers.argmax(axis=0)
-    again("a start from a real image", lambda numbers: engine.spectra(images[best[numbers]]), False)
-    for row, picture in enumerate(pictures):
-        if picture.status != "dead":
-            continue
-        number = picture.filter
-        shown = finish(model, [number], images[best[number]][None], picture.history[:, None], order)
-        if shown[0].status == "alive":
-            reason = f"{shown[0].reason}; no climb does better than this real image"
-            pictures[row] = dataclasses.replace(shown[0], status="rescued", reason=reason)
-        else:
-            reason = f"{picture.reason}; no help from other starts, a leaky gradient, {len(images)} images"
-            pictures[row] = dataclasses.replace(picture, reason=reason)
+    weak = [r for r in troubled if pictures[r].activation <= answers[:, pictures[r].filter].max()]
+    again(
+        weak,
+        "a start from a real image",
+        lambda numbers: engine.spectra(images[best[numbers]]),
+        leak=False,
+    )
+    for row in weak:
+        number, past = pictures[row].filter, pictures[row].history[:, None]
+        shown = finish(model, [number], images[best[number]][None], past, order)[0]
+        put(row, shown, "which is a real image; no climb does better")
+    for row in dead():
+        reason = f"no help from other starts, a leaky gradient and {len(images)} real images"
+        pictures[row] = dataclasses.replace(
+            pictures[row], reason=f"{pictures[row].reason}; {reason}"
+        )
 
 
 def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
