@@ -166,6 +166,12 @@ def contours(spectrum, waves):
     return tf.einsum("nchw,dc->nhwd", planes, COLOURS)
 
 
+def pictures(spectrum: np.ndarray) -> np.ndarray:
+    """The images (n, size, size, 3) uint8 of spectra (n, 3, size, size // 2 + 1, 2)."""
+    height = contours(tf.constant(spectrum), wave_sizes(spectrum.shape[2]))
+    return np.round(255 * tf.sigmoid(height)).astype(np.uint8)
+
+
 def spectra(images: np.ndarray) -> np.ndarray:
     """The spectra whose images are `images` (n, size, size, 3) uint8, nearly."""
     share = np.clip(images / 255.0, 0.02, 0.98)
@@ -239,17 +245,15 @@ class Climber:
         )
 
     def _climb(self, state, waves, filters, rate, seed, steps):
-        """`steps` more steps; the new state, the best images, the activations (steps, n)."""
-        waves = waves[..., None]
+        """`steps` more steps: the new state, and the activations (steps, n)."""
         history = tf.TensorArray(tf.float32, size=steps)
         for number in tf.range(steps):
             tf.autograph.experimental.set_loop_options(
                 shape_invariants=[(state, tf.nest.map_structure(lambda each: each.shape, state))]
             )
-            state, activation = self.step(state, waves[..., 0], filters, rate, seed)
+            state, activation = self.step(state, waves, filters, rate, seed)
             history = history.write(number, activation)
-        images = 255 * tf.sigmoid(contours(state.best_spectrum, waves[..., 0]))
-        return state, images, history.stack()
+        return state, history.stack()
 
     def step(self, state, waves, filters, rate, seed):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
@@ -295,7 +299,7 @@ def next_chunk(chunk: int, took: float, seconds: float) -> int:
     return max(1, min(2 * chunk, int(chunk * seconds / took)))
 
 
-COARSE_SHARE = 2 / 3  # of the steps are done on the tile
+COARSE_SHARE = 0.75  # of the steps are done on the tile
 SMALLEST_TILE = 32  # pixels; less is all border
 
 
@@ -311,12 +315,12 @@ def ascend(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs from the spectra `start` (n, 3, size, size // 2 + 1, 2), looks up about every `seconds`.
 
-    `climbers` come in turn, each for so many steps. With `coarse` the first two thirds of all steps are
-    done on an image of half the side, which then is laid out as four tiles: a mean over a map does not
+    `climbers` come in turn, each for so many steps. With `coarse` the first three quarters of all steps
+    are done on an image of half the side, which then is laid out as four tiles: a mean over a map does not
     mind the repetition, and a step costs a quarter. (Enlarging it instead would not help: the network
     sees a pattern of twice the size as another pattern.)
 
-    Yields (images so far (n, size, size, 3) float32 from 0 to 255, activations (k, n) since the last).
+    Yields (best images so far (n, size, size, 3) uint8, activations (k, n) since the last).
     """
     small = int(sum(count for _, count in climbers) * COARSE_SHARE) if coarse else 0
     if small:
@@ -332,12 +336,10 @@ def ascend(
             begun = time.perf_counter()
             chunk = min(chunk, (small if done < small else end) - done)
             waves = wave_sizes(state.spectrum.shape[2])
-            state, images, history = climber.climb(
-                state, waves, numbers, rate, key, tf.constant(chunk)
-            )
+            state, history = climber.climb(state, waves, numbers, rate, key, tf.constant(chunk))
             done += chunk
-            pictures = images.numpy()
-            yield np.tile(pictures, (1, 2, 2, 1)) if done <= small else pictures, history.numpy()
+            best = pictures(state.best_spectrum.numpy())
+            yield np.tile(best, (1, 2, 2, 1)) if done <= small else best, history.numpy()
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
                 state = begin(tiled(state.best_spectrum.numpy(), seed))

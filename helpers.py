@@ -203,16 +203,6 @@ def prepared(model: keras.Model, key: tuple, build: Callable[[], Any]) -> Any:
     return kept[key]
 
 
-def measurer(network: keras.Model) -> Callable:
-    """A graph that gives the mean (n, filters) of every map of `network`, for any number and size of images."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
-    def measure(images):
-        return tf.reduce_mean(tf.cast(network(images, training=False), tf.float32), axis=(1, 2))
-
-    return measure
-
-
 def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarray:
     """How strongly each filter of `layer` answers to each image: (n, filters) float32.
 
@@ -226,12 +216,13 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
             "image[None] makes a list of one image"
         )
     check_size(model, layer, min(images.shape[1:3]))
-    measure = prepared(model, ("measure", layer), lambda: measurer(submodel(model, layer)))
+    network = submodel(model, layer)
     count = images_at_once(model, layer, max(images.shape[1:3]), "float32")
     batches = [images[start : start + count] for start in range(0, len(images), count)]
+    # Without a graph: building one takes longer than most lists of images.
     answers = [
-        measure(tf.cast(b, tf.float32)).numpy()
-        for b in tqdm(batches, f"{layer}", delay=2, leave=False)
+        np.mean(network(tf.cast(b, tf.float32), training=False), axis=(1, 2), dtype=np.float32)
+        for b in tqdm(batches, layer, delay=2, leave=False)
     ]
     return (
         np.concatenate(answers)
@@ -374,7 +365,7 @@ def ascend(
         chunk = next_chunk(chunk, time.perf_counter() - start, seconds)
 
 
-STEP_SIZES = {"clear": 0.05, "plain": 4.0}  # by recipe
+RECIPES = {"clear": (80, 0.05), "plain": (40, 4.0)}  # steps and step size, if they are not given
 
 
 def visualize(
@@ -383,7 +374,7 @@ def visualize(
     filters: Iterable[int],
     *,
     recipe: str = "clear",
-    steps: int = 40,
+    steps: int | None = None,
     size: int = 128,
     seed: int = 0,
     step_size: float | None = None,
@@ -395,23 +386,23 @@ def visualize(
     All pictures are made together, each from the same start, that of `seed`; progress with the time left
     is shown when it takes longer than 2 seconds. Ctrl-C gives the pictures as far as they have come.
 
-    `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient by `step_size`
-    grey levels (4, root mean square) and deprocesses the result (Erhan et al. 2009). "clear" moves the
-    waves that the image is a sum of, by Adam with the rate `step_size` (0.05), and keeps the best image
-    (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried again from other starts.
+    `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient, in 40 `steps` of
+    4 grey levels (`step_size`, root mean square), and deprocesses the result (Erhan et al. 2009). "clear"
+    moves the waves that the image is a sum of, in 80 steps of Adam at the rate 0.05, and keeps the best
+    image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other starts.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
-    machine is faster with. `coarse`: "clear" does two thirds of the steps on a tile of half the side.
+    machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side.
 
     ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,
     and for images that do not fit into memory.
     """
     numbers = check_filters(model, layer, filters)
-    check_choice("recipe", recipe, STEP_SIZES)
-    whole("steps", steps, 1, 10_000)
+    check_choice("recipe", recipe, RECIPES)
+    steps = RECIPES[recipe][0] if steps is None else whole("steps", steps, 1, 10_000)
     whole("size", size, 16, MAX_SIZE)
     check_size(model, layer, size)
     whole("seed", seed, 0, 2**32 - 1)
-    step_size = STEP_SIZES[recipe] if step_size is None else step_size
+    step_size = RECIPES[recipe][1] if step_size is None else step_size
     check_number("step_size", step_size, 1e-4, 255)
     if precision is None:
         precision = "float32" if recipe == "plain" else fast_precision()
@@ -487,7 +478,7 @@ def climb(
         coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
         first = steps // 2 if leak else 0
         ascent = engine.ascend(
-            [(climber(True), first)] * leak + [(climber(False), steps - first)],
+            [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
             filters,
             np.repeat(engine.random_spectrum(size, seed)[None], len(filters), axis=0)
             if start is None
@@ -509,8 +500,6 @@ def climb(
         complete = False
     if order["recipe"] == "plain":
         images = np.stack([deprocess(image) for image in images])
-    else:
-        images = np.round(images).astype(np.uint8)
     return finish(model, filters, images, np.concatenate(history), order), complete
 
 
@@ -680,9 +669,12 @@ def finish(
     """Images (n, size, size, 3) uint8, one for each of `filters`, measured anew and judged.
 
     `history` is (steps, n). `order` is the recipe, all but the filter. A picture that excites its filter
-    no more than the noise of `random_image` does, of the contrast of a picture, is called dead.
+    no more than the noise that the climb began with, made a picture in the same way, is called dead.
     """
-    noise = deprocess(random_image(order["size"], order["seed"]))
+    if order["recipe"] == "plain":
+        noise = deprocess(random_image(order["size"], order["seed"]))
+    else:
+        noise = engine.pictures(engine.random_spectrum(order["size"], order["seed"])[None])[0]
     answers = activations(model, order["layer"], np.concatenate([noise[None], images]))
     result = []
     for row, number in enumerate(filters):
@@ -893,7 +885,7 @@ class Explorer(widgets.VBox):
             "recipe": "plain",
             "size": size,
             "seed": seed,
-            "step_size": STEP_SIZES["plain"],
+            "step_size": RECIPES["plain"][1],
             "precision": "float32",
             "coarse": False,
         }

@@ -1,0 +1,430 @@
+"""The engine side by side with others, in one run on one machine.
+
+    pip install -r tests/requirements-benchmark.txt
+    python tests/benchmark.py
+
+Contenders that are not installed are left out. Each is used as its own documentation does it, with the
+same model, layer, filters, size and number of steps; the model is a new copy each time, so that the
+time of building graphs counts for everybody. Prints tables and draws them to media/benchmark.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+COURSE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(COURSE))
+
+# ruff: noqa: E402, the path comes first
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+import engine
+import helpers
+import patterns
+
+SIZE, STEPS = 128, 30
+LAYERS = ("block1_conv2", "block3_conv1", "block5_conv3")
+Contender = Callable[[keras.Model, str, list[int], int], np.ndarray]
+
+
+def vgg16(size: int | None) -> keras.Model:
+    """VGG16 with random weights: speed does not depend on their values."""
+    keras.utils.set_random_seed(0)
+    return keras.applications.VGG16(weights=None, include_top=False, input_shape=(size, size, 3))
+
+
+def pocketvgg(size: int | None) -> keras.Model:
+    """PocketVGG, a new copy."""
+    trained = patterns.load()
+    model = keras.models.clone_model(trained, input_tensors=keras.Input((size, size, 3)))
+    model.set_weights(trained.get_weights())
+    return model
+
+
+# ---------------------------------------------------------------- contenders
+
+
+def ours(model, layer, filters, steps, **options):
+    pictures = helpers.visualize(model, layer, filters, steps=steps, size=SIZE, **options)
+    return np.stack([picture.image for picture in pictures])
+
+
+def ours_plain(model, layer, filters, steps):
+    return ours(model, layer, filters, steps, recipe="plain")
+
+
+def keras_io(model, layer, filters, steps):
+    """Chollet 2020, Visualizing what convnets learn, keras.io/examples/vision/visualizing_what_convnets_learn.
+
+    Its image, which goes from -1 to 1, is here one of 0 to 255; its picture is not cut at the edges.
+    """
+    extractor = keras.Model(model.inputs, model.get_layer(layer).output)
+
+    def compute_loss(image, number):
+        return tf.reduce_mean(extractor(image)[:, 2:-2, 2:-2, number])
+
+    @tf.function
+    def ascent_step(image, number, rate):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            loss = compute_loss(image, number)
+        gradient = tf.math.l2_normalize(tape.gradient(loss, image))
+        return loss, image + rate * gradient
+
+    pictures = []
+    for number in filters:
+        image = 127.5 + 127.5 * 0.25 * (tf.random.uniform((1, SIZE, SIZE, 3)) - 0.5)
+        for _ in range(steps):
+            _, image = ascent_step(image, number, 10 * 127.5)
+        array = image[0].numpy()
+        array = (array - array.mean()) / (array.std() + 1e-5) * 0.15 + 0.5
+        pictures.append((np.clip(array, 0, 1) * 255).astype(np.uint8))
+    return np.stack(pictures)
+
+
+def tf_keras_vis(model, layer, filters, steps):
+    """Kubota 2022, tf-keras-vis: its notebook on convolution filters."""
+    from tf_keras_vis.activation_maximization import ActivationMaximization
+    from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayer, ReplaceToLinear
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    maximise = ActivationMaximization(
+        model, model_modifier=[ExtractIntermediateLayer(layer), ReplaceToLinear()], clone=True
+    )
+    seeds = tf.random.uniform((len(filters), SIZE, SIZE, 3), 0, 255)
+    images = maximise(CategoricalScore(filters), seed_input=seeds, steps=steps)
+    return np.clip(np.asarray(images), 0, 255).astype(np.uint8)
+
+
+def xplique(model, layer, filters, steps):
+    """Fel et al. 2022, Xplique: its tutorial on feature visualization."""
+    from xplique.features_visualizations import Objective, optimize
+
+    objective = Objective.channel(model, layer, list(filters))
+    images, _ = optimize(
+        objective, nb_steps=steps, values_range=(0, 255), custom_shape=(SIZE, SIZE)
+    )
+    return np.clip(np.asarray(images[-1]), 0, 255).astype(np.uint8)
+
+
+CONTENDERS: dict[str, Contender] = {
+    "ours": ours,
+    "keras.io": keras_io,
+    "Xplique": xplique,
+    "tf-keras-vis": tf_keras_vis,
+}
+
+
+def timed(contender: Contender, build: Callable, *args) -> tuple[float, np.ndarray]:
+    """Seconds on a new copy of the model, graphs and all, and the pictures."""
+    model = build(SIZE if contender is xplique else None)  # Xplique wants the size in the model
+    start = time.perf_counter()
+    pictures = contender(model, *args)
+    return time.perf_counter() - start, pictures
+
+
+def available() -> dict[str, Contender]:
+    """The contenders that run here, each having done its first work, which loads its libraries."""
+    found = {}
+    for name, contender in CONTENDERS.items():
+        try:
+            timed(contender, pocketvgg, "block1_conv1", [0], 2)
+        except ImportError:
+            print(f"{name} is not installed")
+            continue
+        found[name] = contender
+    return found
+
+
+# ---------------------------------------------------------------- measurements
+
+FILTERS = list(range(8))
+Row = list[str]
+
+
+def matmul_peak(precision: str) -> float:
+    """FLOP/s of this machine's fastest large matrix product."""
+    best = 0.0
+    for side in (1024, 2048, 4096):
+        matrix = tf.cast(tf.random.normal((side, side)), precision)
+        multiply = tf.function(lambda matrix=matrix: tf.matmul(matrix, matrix))
+        multiply()
+        for _ in range(8):
+            start = time.perf_counter()
+            multiply().numpy()
+            best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def step_cost(model: keras.Model, layer: str, images: int) -> float:
+    """Floating-point operations of the convolutions of one step, there and back."""
+    cut = helpers.submodel(model, layer)
+    convolutions = [each for each in cut.layers if isinstance(each, keras.layers.Conv2D)]
+    shapes = keras.Model(cut.inputs, [each.output for each in convolutions]).compute_output_shape(
+        (images, SIZE, SIZE, 3)
+    )
+    total = 0.0
+    for each, shape in zip(convolutions, shapes, strict=True):
+        kernel = np.prod(each.kernel.shape[:3]) * (images if each.name == layer else shape[-1])
+        total += 2 * np.prod(shape[:3]) * kernel
+    return 2 * total
+
+
+def step_seconds(model: keras.Model, layer: str, precision: str, images: int) -> float:
+    """The fastest of five chunks of four steps, at full size, graphs built before."""
+    climber = engine.Climber(model, layer, precision)
+    engine.copy_weights(climber.network.original, climber.network.network)
+    start = np.repeat(engine.random_spectrum(SIZE, 0)[None], images, axis=0)
+    numbers, waves = tf.range(images), engine.wave_sizes(SIZE)
+    seconds = []
+    for _ in range(6):
+        state, begun = engine.begin(start), time.perf_counter()
+        climber.climb(state, waves, numbers, 0.05, tf.constant(0, tf.int64), 4)[1].numpy()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds[1:]) / 4
+
+
+def speed(found: dict[str, Contender], counts: list[int]) -> list[Row]:
+    """Seconds for the same filters and steps, and how many times ours each takes."""
+    rows = [["VGG16, 30 steps, 128 px: seconds (× ours)", *found]]
+    for layer in LAYERS:
+        for count in counts:
+            filters = list(range(count))
+            seconds = {
+                name: timed(contender, vgg16, layer, filters, STEPS)[0]
+                for name, contender in found.items()
+            }
+            cells = [f"{each:.1f} ({each / seconds['ours']:.1f})" for each in seconds.values()]
+            rows.append([f"{layer}, {count} filters", *cells])
+            print(rows[-1], flush=True)
+    return rows
+
+
+def equal_activation(found: dict[str, Contender]) -> list[Row]:
+    """Seconds that ours takes until it reaches what the others reach in 30 steps, mean of 8 filters."""
+    rows = [["PocketVGG: seconds to their activation, ours : theirs (×)", *found]]
+    model = patterns.load()
+    for layer in LAYERS:
+
+        def reached(pictures, layer=layer):
+            return float(helpers.activations(model, layer, pictures)[range(8), FILTERS].mean())
+
+        tries = []
+        for steps in (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96):
+            seconds, pictures = timed(ours, pocketvgg, layer, FILTERS, steps)
+            tries.append((reached(pictures), seconds))
+        cells = ["" for _ in found]
+        for column, (name, contender) in enumerate(found.items()):
+            if name == "ours":
+                continue
+            seconds, pictures = timed(contender, pocketvgg, layer, FILTERS, STEPS)
+            goal = reached(pictures)
+            own = next((took for value, took in tries if value >= goal), None)
+            cells[column] = (
+                "not reached" if own is None else f"{own:.2f} : {seconds:.2f} ({seconds / own:.1f})"
+            )
+        rows.append([layer, *cells])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def dead_pictures(found: dict[str, Contender]) -> list[Row]:
+    """How many of 32 pictures leave their filter silent."""
+    rows = [["PocketVGG: pictures with activation 0, of 32", *found]]
+    model = patterns.load()
+    for layer in ("block2_conv2", "block4_conv3", "block5_conv3"):
+        cells = []
+        for contender in found.values():
+            _, pictures = timed(contender, pocketvgg, layer, list(range(32)), STEPS)
+            own = helpers.activations(model, layer, pictures)[range(32), range(32)]
+            cells.append(str(int((own <= 0).sum())))
+        rows.append([layer, *cells])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def peak_memory(found: dict[str, Contender]) -> list[Row]:
+    """Gigabytes of a process that draws 64 filters, and of one that only loads what it needs."""
+    rows = [["VGG16 block5_conv3, 64 filters: peak memory in GB", *found]]
+    for label, count in (("64 filters, 3 steps", 64), ("1 filter, 1 step of it", 1)):
+        cells = []
+        for name in found:
+            command = [sys.executable, __file__, "--memory", name, str(count)]
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            cells.append(f"{int(printed.split()[-1]) / 1e6:.2f}")
+        rows.append([label, *cells])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def machine_use(peaks: dict[str, float]) -> list[Row]:
+    """Share of the matrix product's speed that a whole step reaches, by what its convolutions cost."""
+    rows = [["VGG16, 8 filters: TFLOP/s (share of the matmul peak)", *peaks]]
+    rows.append(["matrix product", *(f"{peak / 1e12:.2f}" for peak in peaks.values())])
+    model = vgg16(None)
+    for layer in ("block3_conv1", "block4_conv1", "block5_conv3"):
+        cells = []
+        for precision, peak in peaks.items():
+            rate = step_cost(model, layer, 8) / step_seconds(model, layer, precision, 8)
+            cells.append(f"{rate / 1e12:.2f} ({rate / peak:.2f})")
+        rows.append([layer, *cells])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def best_of_sample(model: keras.Model, count: int = 3000) -> dict[str, np.ndarray]:
+    """The highest mean activation of every filter over `count` images of the world, by layer."""
+    layers = helpers.conv_layers(model)
+    every = keras.Model(model.inputs[0], [model.get_layer(each).output for each in layers])
+    images, _ = patterns.images(count, seed=123, size=SIZE)
+    best = [np.zeros(each.shape[-1]) for each in every.outputs]
+    for first in range(0, count, 50):
+        maps = every(images[first : first + 50].astype(np.float32), training=False)
+        best = [
+            np.maximum(old, np.mean(new, axis=(1, 2)).max(axis=0))
+            for old, new in zip(best, maps, strict=True)
+        ]
+    return dict(zip(layers, best, strict=True))
+
+
+def quality() -> list[Row]:
+    """Every filter of PocketVGG that fires on some of 3,000 images: is its picture better than those?"""
+    model = patterns.load()
+    rows = [
+        ["PocketVGG, all filters", "filters", "rescued", "dead", "≥ best of 3,000", "plain: dead"]
+    ]
+    total = np.zeros(5)
+    for layer, best in best_of_sample(model).items():
+        numbers = [int(each) for each in np.flatnonzero(best > 0)]
+        clear = helpers.visualize(model, layer, numbers)
+        plain = helpers.visualize(model, layer, numbers, recipe="plain")
+        better = [picture.activation >= best[picture.filter] for picture in clear]
+        counts = np.array(
+            [
+                len(numbers),
+                sum(picture.status == "rescued" for picture in clear),
+                sum(picture.status == "dead" or picture.activation <= 0 for picture in clear),
+                sum(better),
+                sum(picture.status == "dead" for picture in plain),
+            ]
+        )
+        total += counts
+        for name, row in ((layer, counts), ("all", total)):
+            shares = [f"{share:.1%}" for share in row[3:] / row[0]]
+            cells = [name, *(f"{number:.0f}" for number in row[:3]), *shares]
+            if name == layer:
+                rows.append(cells)
+                print(cells, flush=True)
+    return [*rows, cells]
+
+
+def whole_network() -> list[Row]:
+    """Minutes for every filter of VGG16, from every tenth one."""
+    model, seconds, drawn = vgg16(None), 0.0, 0
+    for layer in helpers.conv_layers(model):
+        filters = list(range(0, helpers.filter_count(model, layer), 10))
+        start = time.perf_counter()
+        helpers.visualize(model, layer, filters, steps=STEPS)
+        seconds, drawn = seconds + time.perf_counter() - start, drawn + len(filters)
+    everything = sum(helpers.filter_count(model, each) for each in helpers.conv_layers(model))
+    minutes = seconds / drawn * everything / 60
+    return [
+        ["VGG16, all filters, 30 steps, 128 px", "filters", "minutes"],
+        ["measured", str(drawn), f"{seconds / 60:.1f}"],
+        ["extrapolated", str(everything), f"{minutes:.0f}"],
+    ]
+
+
+# ---------------------------------------------------------------- report
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def draw(tables: list[list[Row]], title: str, path: Path) -> None:
+    """All tables as one picture."""
+    lines = sum(len(table) + 1.2 for table in tables)
+    figure = Figure(figsize=(11, 0.27 * lines + 0.6), dpi=110)
+    top = 1 - 0.5 / figure.get_figheight()
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left", y=1 - 0.15 / figure.get_figheight())
+    for table in tables:
+        height = len(table) / lines * top
+        axes = figure.add_axes((0.02, top - height, 0.96, height))
+        axes.set_axis_off()
+        columns = len(table[0])
+        widths = [0.4] + [0.6 / (columns - 1)] * (columns - 1)
+        cells = axes.table(
+            cellText=table, colWidths=widths, bbox=(0, 0, 1, 1), edges="horizontal", cellLoc="left"
+        )
+        cells.auto_set_font_size(False)
+        cells.set_fontsize(9)
+        for (row, _), cell in cells.get_celld().items():
+            cell.set_linewidth(0.4)
+            if row == 0:
+                cell.set_text_props(weight="bold")
+                cell.set_facecolor("#eeeeee")
+        top -= height + 1.2 / lines * 0.95
+    figure.savefig(path, facecolor="white")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--counts", type=int, nargs="*", default=[8, 64], help="filters a layer (8 64)"
+    )
+    parser.add_argument("--picture", type=Path, default=COURSE / "media" / "benchmark.png")
+    options = parser.parse_args()
+    if options.memory:
+        name, count = options.memory
+        contender = CONTENDERS[name]
+        timed(contender, vgg16, "block5_conv3", list(range(int(count))), 3)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    found = available()
+    peaks = {
+        precision: matmul_peak(precision) for precision in ("float32", engine.fast_precision())
+    }
+    tables = [
+        speed(found, options.counts),
+        equal_activation(found),
+        dead_pictures(found),
+        peak_memory(found),
+        machine_use(peaks),
+        whole_network(),
+        quality(),
+    ]
+    title = (
+        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, "
+        f"GPUs: {len(tf.config.list_physical_devices('GPU'))}, TensorFlow {tf.__version__}, "
+        f"Keras {keras.__version__}"
+    )
+    print(title)
+    for table in tables:
+        print()
+        for row in table:
+            print(row[0].ljust(60), *(cell.rjust(24) for cell in row[1:]))
+    draw(tables, title, options.picture)
+
+
+if __name__ == "__main__":
+    main()
