@@ -308,6 +308,9 @@ def gradient_step(network, images, filters, step_size):
 def plain_climb(network: keras.Model) -> Callable:
     """A graph that takes some gradient steps; not traced again for other filters, numbers or sizes."""
 
+    def in_float32(images, training):
+        return tf.cast(network(images, training=training), tf.float32)
+
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.float32),
@@ -319,7 +322,7 @@ def plain_climb(network: keras.Model) -> Callable:
     def climb(images, filters, step_size, steps):
         history = tf.TensorArray(tf.float32, size=steps)
         for step in tf.range(steps):
-            images, activation = gradient_step(network, images, filters, step_size)
+            images, activation = gradient_step(in_float32, images, filters, step_size)
             history = history.write(step, activation)
         return images, history.stack()
 
@@ -442,6 +445,12 @@ def visualize(
     return pictures
 
 
+def climber_of(model: keras.Model, layer: str, precision: str, leak: bool) -> engine.Climber:
+    """The layer made ready for the recipe "clear", built once."""
+    build = functools.partial(engine.Climber, model, layer, precision, leak)
+    return prepared(model, ("clear", layer, precision, leak), build)
+
+
 def climb(
     model: keras.Model,
     filters: list[int],
@@ -469,11 +478,7 @@ def climb(
             seconds=0.5,
         )
     else:
-
-        def climber(leak: bool) -> engine.Climber:
-            build = functools.partial(engine.Climber, model, layer, order["precision"], leak)
-            return prepared(model, ("clear", layer, order["precision"], leak), build)
-
+        climber = functools.partial(climber_of, model, layer, order["precision"])
         half = size // 2
         coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
         first = steps // 2 if leak else 0
@@ -503,17 +508,26 @@ def climb(
     return finish(model, filters, images, np.concatenate(history), order), complete
 
 
-@functools.lru_cache(maxsize=2)
-def sample(size: int) -> np.ndarray:
-    """Images to judge silent filters by, (565, size, size, 3) uint8: 512 patterns, 53 cuts of the photo."""
-    drawn, _ = patterns.images(512, seed=0, size=size)
+SAMPLE_SIZE = 128  # pixels; larger images would say the same and take minutes
+
+
+@functools.lru_cache(maxsize=1)
+def sample() -> np.ndarray:
+    """Images to judge silent filters by, (565, 128, 128, 3) uint8: 512 patterns, 53 cuts of the photo."""
+    drawn, _ = patterns.images(512, seed=0, size=SAMPLE_SIZE)
     whole_photo, cuts = photo(224), []
     for side in (224, 160, 112, 80, 56):
         for top in range(0, 225 - side, 56):
             for left in range(0, 225 - side, 56):
                 cut = whole_photo[top : top + side, left : left + side]
-                cuts.append(cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA))
+                cuts.append(cv2.resize(cut, (SAMPLE_SIZE, SAMPLE_SIZE), None, 0, 0, cv2.INTER_AREA))
     return np.concatenate([drawn, cuts])
+
+
+def sized(images: np.ndarray, size: int) -> np.ndarray:
+    """Images (n, h, h, 3) as they are, but of `size` pixels: laid side by side or cut off."""
+    times = math.ceil(size / images.shape[1])
+    return np.tile(images, (1, times, times, 1))[:, :size, :size]
 
 
 def rescue(
@@ -559,22 +573,26 @@ def rescue(
         return
     again(dead(), "a start with more noise", other, leak=False)
     again(dead(), "a start with the gradient leaking through silent ReLUs", other, leak=True)
-    images = sample(size)
-    answers = activations(model, layer, images)
+    side = SAMPLE_SIZE if size > SAMPLE_SIZE and fits(model, layer, SAMPLE_SIZE) else size
+    answers = activations(model, layer, sized(sample(), side))
     best = answers.argmax(axis=0)
+
+    def best_images(numbers: list[int]) -> np.ndarray:
+        return sized(sample()[best[numbers]], size)
+
     weak = [r for r in troubled if pictures[r].activation <= answers[:, pictures[r].filter].max()]
     again(
         weak,
         "a start from a real image",
-        lambda numbers: engine.spectra(images[best[numbers]]),
+        lambda numbers: engine.spectra(best_images(numbers)),
         leak=False,
     )
     for row in weak:
         number, past = pictures[row].filter, pictures[row].history[:, None]
-        shown = finish(model, [number], images[best[number]][None], past, order)[0]
+        shown = finish(model, [number], best_images([number]), past, order)[0]
         put(row, shown, "which is a real image; no climb does better")
     for row in dead():
-        reason = f"no help from other starts, a leaky gradient and {len(images)} real images"
+        reason = f"no help from other starts, a leaky gradient and {len(answers)} real images"
         pictures[row] = dataclasses.replace(
             pictures[row], reason=f"{pictures[row].reason}; {reason}"
         )

@@ -50,7 +50,7 @@ def test_the_picture_grows_and_is_what_visualize_makes(model):
         await finished(explorer)
         assert len(set(frames)) >= 5
         layer, number = explorer.layer.value, explorer.filter.value
-        made = helpers.visualize(model, layer, [number], steps=60, size=64)[0]
+        made = helpers.visualize(model, layer, [number], recipe="plain", steps=60, size=64)[0]
         assert np.array_equal(explorer.result.image, made.image)
         shown = np.asarray(Image.open(io.BytesIO(explorer.picture.value)).resize((64, 64)))
         assert np.corrcoef(shown.ravel(), made.image.ravel())[0, 1] > 0.7

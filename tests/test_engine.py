@@ -1,0 +1,537 @@
+"""The engine: the same pictures however they are asked for, no filter given up too soon, no bad call let in."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_helpers import small_network
+
+import engine
+import helpers
+import patterns
+
+COURSE = Path(helpers.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def model():
+    return patterns.load()
+
+
+# ---------------------------------------------------------------- network
+
+
+def maps_of(model, layer, images):
+    """All maps of a layer, in float32, by Keras."""
+    return keras.Model(model.inputs[0], model.get_layer(layer).output)(images).numpy()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2, "padding": "valid"},
+        {"dilation_rate": 2},
+        {"groups": 2},
+        {"use_bias": False},
+        {"activation": "relu"},
+        {"activation": "swish", "kernel_size": (1, 3)},
+    ],
+)
+def test_a_truncated_layer_gives_what_the_whole_one_gives(options):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
+    options = {"kernel_size": 3, "bias_initializer": "random_normal", **options}
+    network = keras.Model(inputs, keras.layers.Conv2D(6, name="cut", **options)(x))
+    images = np.random.default_rng(0).normal(size=(3, 15, 15, 3)).astype(np.float32)
+    filters = [5, 0, 5]
+    expected = maps_of(network, "cut", images).mean(axis=(1, 2))[range(3), filters]
+    for precision, tolerance in (("float32", 1e-5), ("bfloat16", 0.03)):
+        cut = engine.Truncated(network, "cut", precision, leak=False)
+        engine.copy_weights(cut.original, cut.network)
+        found = cut(tf.constant(images), tf.constant(filters)).numpy()
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_the_first_layer_can_be_cut():
+    inputs = keras.Input((None, None, 3))
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="only")(inputs))
+    picture = helpers.visualize(network, "only", [2], steps=20, size=32)[0]
+    again = maps_of(network, "only", picture.image[None].astype(np.float32))[..., 2].mean()
+    assert picture.activation == pytest.approx(again, rel=1e-4) and picture.status == "alive"
+
+
+def test_a_leaky_function_is_itself_forward_and_leaks_backward():
+    x = tf.constant([-2.0, -0.5, 0.5, 2.0, 7.0])
+    relu6 = engine.leaky(keras.activations.relu6)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = relu6(x)
+    assert np.allclose(y, [0, 0, 0.5, 2, 6])
+    assert np.allclose(tape.gradient(y, x), [0.1, 0.1, 1, 1, 0.1])
+
+
+def test_no_graph_is_built_twice(model):
+    climber = helpers.climber_of(model, "block2_conv1", "float32", False)
+    for filters, size, seed, steps in (
+        ([1], 64, 0, 3),
+        ([2, 9, 4], 96, 5, 17),
+        (range(9), 37, 1, 2),
+    ):
+        helpers.visualize(
+            model, "block2_conv1", filters, size=size, seed=seed, steps=steps, precision="float32"
+        )
+    assert helpers.climber_of(model, "block2_conv1", "float32", False) is climber
+    assert climber.climb.experimental_get_tracing_count() == 1
+
+
+def test_new_weights_are_taken_over():
+    network = small_network()
+    call = {"steps": 4, "size": 32}
+    for precision in engine.PRECISIONS:
+        before = helpers.visualize(network, "two", [1], precision=precision, **call)[0]
+        one = network.get_layer("one")
+        one.set_weights([-weight for weight in one.get_weights()])
+        after = helpers.visualize(network, "two", [1], precision=precision, **call)[0]
+        fresh = keras.models.clone_model(network)
+        fresh.set_weights(network.get_weights())
+        expected = helpers.visualize(fresh, "two", [1], precision=precision, **call)[0]
+        assert np.array_equal(after.image, expected.image)
+        assert not np.array_equal(before.image, after.image)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_precision_is_the_faster_one_and_named(model, fast, monkeypatch):
+    chosen = "bfloat16" if fast else "float32"
+    monkeypatch.setattr(helpers, "fast_precision", lambda: chosen)
+    call = {"layer": "block1_conv1", "filters": [3], "size": 32, "steps": 2}
+    picture = helpers.visualize(model, **call)[0]
+    assert picture.recipe["precision"] == chosen and chosen in str(picture)
+    assert helpers.visualize(model, recipe="plain", **call)[0].recipe["precision"] == "float32"
+    for precision in engine.PRECISIONS:
+        forced = helpers.visualize(model, precision=precision, **call)[0]
+        assert forced.recipe["precision"] == precision
+
+
+def test_a_machine_without_bfloat16_takes_float32(monkeypatch):
+    def convolution(pixels, *_):
+        if pixels.dtype == tf.bfloat16:
+            raise tf.errors.AbortedError(None, None, "no such convolution")
+        return pixels
+
+    monkeypatch.setattr(tf.nn, "conv2d", convolution)
+    assert engine.fast_precision.__wrapped__() == "float32"
+
+
+def test_bfloat16_really_computes_in_bfloat16(model):
+    copy = engine.private_copy(helpers.submodel(model, "block3_conv1"), "bfloat16")
+    kernels = [layer.kernel.dtype for layer in copy.layers if hasattr(layer, "kernel")]
+    assert kernels == ["bfloat16"] * 5
+    assert copy(tf.zeros((1, 32, 32, 3))).dtype == tf.bfloat16
+
+
+# ---------------------------------------------------------------- image
+
+
+def test_contours_are_the_inverse_fourier_transform():
+    spectrum = engine.random_spectrum(15, seed=3)[None]
+    planes = np.fft.irfft2(
+        (spectrum[..., 0] + 1j * spectrum[..., 1]) * engine.wave_sizes(15), s=(15, 15)
+    )
+    expected = np.einsum("nchw,dc->nhwd", planes, engine.COLOURS)
+    found = engine.contours(tf.constant(spectrum), engine.wave_sizes(15)).numpy()
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_spectra_lead_back_to_the_image():
+    images = np.stack([helpers.photo(48), patterns.images(1, seed=4, size=48)[0][0]])
+    back = engine.pictures(engine.spectra(images)).astype(int)
+    # What is nearly black or white is kept off the ends of the sigmoid.
+    assert np.abs(back - np.clip(images, 5, 250)).max() <= 1
+
+
+def test_a_tile_is_laid_out_four_times(monkeypatch):
+    small = engine.random_spectrum(32, seed=1)[None]
+    monkeypatch.setattr(engine, "NOISE", 0)
+    large = engine.contours(tf.constant(engine.tiled(small, 0)), engine.wave_sizes(64)).numpy()
+    tile = engine.contours(tf.constant(small), engine.wave_sizes(32)).numpy()
+    assert np.allclose(large, np.tile(tile, (1, 2, 2, 1)), atol=1e-5) and tile.std() > 0.005
+
+
+@pytest.mark.parametrize(
+    ("chance", "expected"),
+    [
+        ([0, 0, 0, 0], lambda image: image),
+        ([0, 0, 1, -0.4], lambda image: np.roll(image, (2, -5), axis=(0, 1))),
+        ([1, 0, 0, 0], np.rot90),
+    ],
+)
+def test_a_look_is_shifted_and_turned_by_chance(chance, expected, monkeypatch):
+    monkeypatch.setattr(engine, "SHIFT", 5.0)
+    monkeypatch.setattr(engine, "TURN", 90.0)
+    monkeypatch.setattr(tf.random, "stateless_uniform", lambda *_: tf.constant(chance, tf.float32))
+    image = helpers.photo(65).astype(np.float32)
+    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0).numpy()[0]
+    difference = np.abs(moved - expected(image))
+    assert difference[1:-1, 1:-1].max() < 0.1 and difference.mean() < 2  # the border wraps around
+
+
+def test_a_look_is_scaled_by_chance(monkeypatch):
+    monkeypatch.setattr(engine, "SCALE", 0.5)
+    chance = tf.constant([0, -1.0, 0, 0])  # half of the image, enlarged to all of it
+    monkeypatch.setattr(tf.random, "stateless_uniform", lambda *_: chance)
+    image = helpers.photo(65).astype(np.float32)
+    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0).numpy()[0]
+    assert np.abs(moved[::2, ::2] - image[16:49, 16:49]).max() < 0.1
+
+
+def test_looks_differ_from_step_to_step_and_by_seed():
+    image = tf.constant(helpers.photo(128)[None].astype(np.float32))
+    looks = [engine.moved(image, tf.constant(k, tf.int64), s) for k in (0, 1) for s in (0, 1)]
+    for one, other in itertools.combinations(looks, 2):
+        assert np.abs(one - other).max() > 5
+    assert all(np.abs(look - image).mean() < 30 for look in looks)  # it is still the same photo
+
+
+# ---------------------------------------------------------------- ascent
+
+
+def test_alone_or_among_64_the_picture_is_the_same(model):
+    call = {"steps": 30, "size": 64}
+    for layer, recipe in (("block4_conv1", "clear"), ("block3_conv1", "plain")):
+        count = helpers.filter_count(model, layer)
+        for precision, tolerance in (("float32", 0), ("bfloat16", 2)):
+            options = {"precision": precision, "recipe": recipe, **call}
+            many = helpers.visualize(model, layer, range(count), **options)
+            for number in (0, 5, count - 1):
+                alone = helpers.visualize(model, layer, [number], **options)[0]
+                other = many[number]
+                assert alone.recipe == other.recipe and alone.status == other.status
+                assert np.abs(alone.image - other.image.astype(float)).mean() <= tolerance
+                if precision == "float32":
+                    assert np.array_equal(alone.history, other.history)
+
+
+def test_batches_split_by_memory_change_nothing(model, monkeypatch):
+    call = {"steps": 8, "size": 64, "precision": "float32"}
+    whole = helpers.visualize(model, "block2_conv1", range(9), **call)
+    sizes = []
+    climb = helpers.climb
+
+    def spy(model, filters, *args, **kwargs):
+        sizes.append(len(filters))
+        return climb(model, filters, *args, **kwargs)
+
+    monkeypatch.setattr(helpers, "climb", spy)
+    values = (
+        sum(
+            np.prod(maps_of(model, each.name, np.zeros((1, 64, 64, 3))).shape)
+            for each in helpers.submodel(model, "block2_conv1").layers[1:]
+        )
+        + 64 * 64 * 3
+    )
+    monkeypatch.setattr(helpers, "WORKING_SET", 4 * 3 * 4 * values)  # room for four images
+    parts = helpers.visualize(model, "block2_conv1", range(9), **call)
+    assert sizes[:3] == [4, 4, 1]  # what comes after are rescues
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(whole, parts, strict=True))
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(model, monkeypatch):
+    monkeypatch.setattr(
+        helpers.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 5_000_000})
+    )
+    with pytest.raises(
+        ValueError, match=r"one image of 512 pixels needs .* GB .* 0\.0 GB are free"
+    ):
+        helpers.visualize(model, "block5_conv3", [0], size=512)
+
+
+def test_the_best_image_is_kept_and_not_the_last(monkeypatch):
+    for name in ("SHIFT", "TURN", "SCALE"):
+        monkeypatch.setattr(engine, name, 0.0)
+    climber = helpers.climber_of(patterns.load(), "block3_conv2", "float32", False)
+    start = np.stack([engine.random_spectrum(64, seed) for seed in range(3)]) * 20
+    # Downhill: every step is worse than the start.
+    *_, (images, values) = engine.ascend([(climber, 12)], [1, 5, 5], start, rate=-0.05, seed=0)
+    assert np.array_equal(images, engine.pictures(start))
+    assert (values[-1] < 0.5 * values[0]).any()
+    *_, (images, _) = engine.ascend([(climber, 12)], [1, 5, 5], start, rate=0.05, seed=0)
+    assert not any(map(np.array_equal, images, engine.pictures(start)))
+
+
+def test_contrast_is_bounded(model):
+    pictures = helpers.visualize(model, "block2_conv1", range(8), steps=200, size=64)
+    deviations = [
+        np.log(np.clip(p.image, 1, 254) / (255 - np.clip(p.image, 1, 254))).std() for p in pictures
+    ]
+    assert 1 < np.median(deviations) < 1.2 * engine.CONTRAST
+
+
+def test_early_steps_on_a_tile_reach_more_in_the_same_time(model):
+    """A step on the tile costs a quarter: 40 steps with it are 17.5 whole ones."""
+    gains = []
+    for layer in ("block2_conv1", "block4_conv2"):
+        tiled = helpers.visualize(model, layer, range(24), steps=40, precision="float32")
+        whole = helpers.visualize(
+            model, layer, range(24), steps=18, precision="float32", coarse=False
+        )
+        gains += [
+            a.activation / b.activation
+            for a, b in zip(tiled, whole, strict=True)
+            if a.status == b.status == "alive"
+        ]
+    assert len(gains) > 40 and np.exp(np.mean(np.log(gains))) > 1.2
+
+
+def test_pictures_excite_their_filters_more_than_the_world_does(model):
+    images, _ = patterns.images(600, seed=77, size=128)
+    for layer in ("block2_conv1", "block4_conv3"):
+        best = helpers.activations(model, layer, images).max(axis=0)
+        numbers = [int(number) for number in np.flatnonzero(best)]
+        pictures = helpers.visualize(model, layer, numbers)
+        assert all(picture.status != "dead" and picture.activation > 0 for picture in pictures)
+        assert np.mean([p.activation >= best[p.filter] for p in pictures]) >= 0.9
+
+
+FINGERPRINT = """
+import hashlib, helpers
+pictures = helpers.visualize(helpers.load_model(), "block3_conv1", [1, 2], size=64, precision="float32")
+print(hashlib.sha256(b"".join(p.image.tobytes() + p.history.tobytes() for p in pictures)).hexdigest())
+"""
+
+
+def test_another_process_draws_the_same_bytes(model):
+    pictures = helpers.visualize(model, "block3_conv1", range(1, 9), size=64, precision="float32")
+    here = hashlib.sha256(b"".join(p.image.tobytes() + p.history.tobytes() for p in pictures[:2]))
+    environment = {**os.environ, "COURSE_MODEL": "pocketvgg"}
+    command = [sys.executable, "-c", FINGERPRINT]
+    other = subprocess.run(command, cwd=COURSE, env=environment, capture_output=True, check=True)
+    assert other.stdout.decode().strip() == here.hexdigest()
+
+
+@pytest.mark.parametrize("recipe", helpers.RECIPES)
+def test_ctrl_c_gives_the_pictures_so_far(model, recipe, monkeypatch, capsys):
+    monkeypatch.setattr(helpers, "images_at_once", lambda *_: 4)
+    updates = []
+
+    class Bar(helpers.tqdm):
+        def update(self, count):
+            updates.append(count)
+            if len(updates) == self.stop:
+                raise KeyboardInterrupt
+
+    call = {"recipe": recipe, "size": 32, "steps": 40}
+    whole = helpers.visualize(model, "block1_conv2", range(6), **call)
+    for module in (engine, helpers):
+        monkeypatch.setattr(module, "next_chunk", lambda *_: 10)
+    Bar.stop = 8  # within the second batch: four chunks and one of one step make 40 steps
+    monkeypatch.setattr(helpers, "tqdm", Bar)
+    pictures = helpers.visualize(model, "block1_conv2", range(6), **call)
+    assert [p.filter for p in pictures] == list(range(6))
+    assert np.array_equal(pictures[0].image, whole[0].image)
+    done = pictures[-1].recipe["steps"]
+    assert 0 < done < 40 and len(pictures[-1].history) == done
+    again = maps_of(model, "block1_conv2", pictures[-1].image[None].astype(np.float32))
+    assert pictures[-1].activation == pytest.approx(again[..., 5].mean(), rel=1e-3)
+    assert f"Stopped: 6 of 6 pictures, the last after {done} of 40" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_first_picture_is_passed_on(model, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(engine, "ascend", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        helpers.visualize(model, "block1_conv2", [0])
+
+
+# ---------------------------------------------------------------- rescue
+
+
+def picky_network(threshold):
+    """Answers only where 8 × 8 pixels are brighter than `threshold`, 0 to 1: (that, nothing at all)."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(2, 8, activation="relu", name="first")(x)
+    x = keras.layers.Conv2D(2, 1, activation="relu", name="second")(x)
+    network = keras.Model(inputs, x, name="picky")
+    mean = np.full((8, 8, 3, 2), 1 / (8 * 8 * 3))
+    network.get_layer("first").set_weights([mean, np.full(2, -threshold)])
+    network.get_layer("second").set_weights([np.eye(2)[None, None], np.array([0.0, -1e6])])
+    return network
+
+
+def test_a_filter_behind_silent_relus_is_rescued_and_the_way_is_told(monkeypatch):
+    monkeypatch.setattr(helpers, "sample", lambda: np.full((9, 128, 128, 3), 127, np.uint8))
+    plain = helpers.visualize(picky_network(0.75), "second", [0], size=64, recipe="plain")[0]
+    assert plain.status == "dead" and plain.activation == 0
+    clear = helpers.visualize(picky_network(0.75), "second", [0], size=64)[0]
+    assert clear.status == "rescued" and clear.activation > 0.01
+    assert "after a start with the gradient leaking through silent ReLUs" in clear.reason
+    assert cv2.blur(clear.image, (8, 8)).max() > 0.75 * 255  # it found the light that it wants
+
+
+def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch):
+    tried = []
+    climb = helpers.climb
+
+    def spy(*args, leak=False, start=None):
+        kind = (
+            "first" if start is None else "leak" if leak else "other" if start.std() > 0.02 else "?"
+        )
+        tried.append(kind)
+        return climb(*args, leak=leak, start=start)
+
+    monkeypatch.setattr(helpers, "climb", spy)
+    helpers.visualize(picky_network(0.75), "second", [0], size=64)
+    assert tried[:3] == ["first", "other", "leak"]
+    tried.clear()
+    helpers.visualize(picky_network(-1), "second", [0], size=64)
+    assert tried == ["first"]
+
+
+def test_dead_is_said_only_with_evidence():
+    picture = helpers.visualize(picky_network(0.75), "second", [1], size=64)[0]
+    assert picture.status == "dead" and picture.activation == 0
+    evidence = (
+        f"no help from other starts, a leaky gradient and {len(helpers.sample())} real images"
+    )
+    assert evidence in picture.reason and len(helpers.sample()) > 500
+    # And it is true: nothing in the sample makes it answer.
+    assert helpers.activations(picky_network(0.75), "second", helpers.sample())[:, 1].max() == 0
+
+
+def test_where_no_climb_helps_a_real_image_is_shown_and_said_to_be_one(model, monkeypatch):
+    monkeypatch.setattr(
+        helpers,
+        "climb",
+        lambda m, filters, order, bar, **_: (
+            helpers.finish(
+                m,
+                filters,
+                np.full((len(filters), 64, 64, 3), 127, np.uint8),
+                np.zeros((1, len(filters)), np.float32),
+                order,
+            ),
+            True,
+        ),
+    )
+    picture = helpers.visualize(picky_network(0.75), "second", [0], size=64)[0]
+    assert picture.status == "rescued" and "which is a real image" in picture.reason
+    sample = helpers.sample()[:, :64, :64]
+    answers = helpers.activations(picky_network(0.75), "second", sample)[:, 0]
+    assert np.array_equal(picture.image, sample[answers.argmax()])
+
+
+def test_a_rescued_picture_can_be_made_again(tmp_path):
+    network = picky_network(0.75)
+    picture = helpers.visualize(network, "second", [0], size=64)[0]
+    picture.save(tmp_path / "p.png")
+    again = helpers.rerun(tmp_path / "p.png", network)
+    assert np.array_equal(again.image, picture.image) and again.status == "rescued"
+
+
+def test_images_of_the_sample_keep_their_scale():
+    image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    assert np.array_equal(helpers.sized(image, 6)[0, :4, :4], image[0])
+    assert np.array_equal(helpers.sized(image, 6)[0, 4:, 4:], image[0, :2, :2])
+    assert np.array_equal(helpers.sized(image, 3), image[:, :3, :3])
+
+
+@pytest.mark.parametrize("size", [16, 160])
+def test_rescues_work_at_every_size(size):
+    for number, status in ((0, "rescued"), (1, "dead")):
+        picture = helpers.visualize(picky_network(0.75), "second", [number], size=size)[0]
+        assert picture.status == status and picture.image.shape == (size, size, 3)
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    network = small_network()
+    kernel, bias = network.get_layer("one").get_weights()
+    kernel[1, 1, 0, 2] = value
+    network.get_layer("one").set_weights([kernel, bias])
+    with pytest.raises(ValueError, match=r"small has weights that are not finite, in .*one/kernel"):
+        helpers.visualize(network, "two", [0])
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.lists(st.integers(-9, 99), max_size=3),
+    st.just(np.array([1, 2])),
+    st.just(np.float32(2)),
+    st.just(object()),
+)
+
+
+def not_whole(low, high):
+    return ANYTHING.filter(lambda v: not (type(v) is int and low <= v <= high))
+
+
+BAD = {
+    "layer": ANYTHING,
+    "filters": st.one_of(
+        st.just([]),
+        ANYTHING.filter(lambda v: not isinstance(v, (list, np.ndarray))),
+        st.lists(ANYTHING, max_size=2).filter(
+            lambda v: not all(type(each) is int and 0 <= each < 5 for each in v)
+        ),
+        st.lists(st.integers(0, 4), min_size=1, max_size=3).map(lambda v: v + v[:1]),
+    ),
+    "recipe": ANYTHING,
+    "steps": not_whole(1, 10_000).filter(lambda v: v is not None),
+    "size": not_whole(16, 1024),
+    "seed": not_whole(0, 2**32 - 1),
+    "step_size": st.one_of(
+        st.floats(max_value=0), st.floats(min_value=256), st.text(), st.booleans(), st.just(np.nan)
+    ),
+    "precision": ANYTHING.filter(lambda v: v is not None),
+    "coarse": ANYTHING.filter(lambda v: not isinstance(v, bool)),
+}
+
+
+def test_ten_thousand_bad_calls_are_refused_before_any_work(monkeypatch):
+    network, calls = small_network(), []
+    monkeypatch.setattr(helpers, "climb", lambda *_, **__: pytest.fail("work was begun"))
+
+    @settings(
+        max_examples=10_000,
+        deadline=2000,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        st.sets(st.sampled_from(sorted(BAD)), min_size=1, max_size=3).flatmap(
+            lambda names: st.fixed_dictionaries({name: BAD[name] for name in names})
+        )
+    )
+    def attack(bad):
+        call = {"layer": "two", "filters": [1], "steps": 2, "size": 32, **bad}
+        calls.append(bad)
+        with pytest.raises(ValueError) as caught:
+            helpers.visualize(network, **call)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) > 10
+        assert "tensorflow" not in str(caught.value).lower()
+
+    attack()
+    assert len(calls) >= 10_000
