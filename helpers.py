@@ -915,7 +915,7 @@ class Explorer(widgets.VBox):
             value=names[len(names) // 4],
         )
         # Begins with a filter that has something to climb.
-        answers = activations(model, self.layer.value, np.uint8(self.start[None]))[0]
+        answers = activations(model, self.layer.value, self.start[None].astype(np.uint8))[0]
         first = int(np.flatnonzero(answers)[0]) if answers.any() else 0
         self.filter = widgets.IntSlider(description="filter", max=len(answers) - 1, value=first)
         self.iterations = widgets.IntSlider(description="iterations", value=40, min=1, max=300)

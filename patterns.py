@@ -24,7 +24,6 @@ import platform
 import re
 import sys
 import time
-import timeit
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,7 +73,8 @@ def log_uniform(rng: Rng, low: float, high: float) -> float:
 def pixel_grid(side: int) -> tuple[Array, Array]:
     """x and y of each pixel's centre, -0.5 to 0.5, both (side, side) float32."""
     line = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
-    return np.meshgrid(line, line)
+    x, y = np.meshgrid(line, line)
+    return x, y
 
 
 def coordinates(rng: Rng, side: int, periods: float) -> tuple[Array, Array]:
@@ -789,6 +789,8 @@ def train(
     """
     import keras
 
+    from engine import fast_precision
+
     folder, start = Path(folder), time.perf_counter()
     count, epochs = whole("count", count, 6), whole("epochs", epochs, 1)
     test_count, seed = whole("test_count", test_count, 1), whole("seed", seed)
@@ -796,7 +798,8 @@ def train(
     keras.utils.set_random_seed(seed % 2**32)
     counts = {size: round(count * share) for size, share in SHARES.items()}
     world = [images(counts[size], seed + size, size, progress=True) for size in SHARES]
-    drawn, dtype, batch = time.perf_counter(), fast_dtype(), 64
+    drawn, batch = time.perf_counter(), 64
+    dtype = "mixed_bfloat16" if fast_precision() == "bfloat16" else "float32"
 
     model = build(widths, dtype=dtype)
     steps = sum(math.ceil(len(labels) / batch) for _, labels in world)
@@ -869,22 +872,6 @@ def batches(world: list[tuple[Array, Array]], batch: int, seed: int) -> tf.data.
 
     form = tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None,), tf.int64)
     return tf.data.Dataset.from_generator(stream, output_signature=form).prefetch(4)
-
-
-def fast_dtype() -> str:
-    """The dtype policy this machine trains faster with, by timing one convolution in both."""
-    import tensorflow as tf
-
-    def seconds(dtype: str) -> float:
-        pixels, kernel = tf.ones((64, 32, 32, 32), dtype), tf.ones((3, 3, 32, 32), dtype)
-        convolve = tf.function(lambda: tf.nn.conv2d(pixels, kernel, 1, "SAME"))
-        convolve()  # the first call also compiles
-        return min(timeit.repeat(lambda: convolve().numpy(), number=1, repeat=5))
-
-    try:
-        return "mixed_bfloat16" if seconds("bfloat16") < 0.8 * seconds("float32") else "float32"
-    except tf.errors.OpError:  # processors without bfloat16 have no such convolution
-        return "float32"
 
 
 def confusions(model: keras.Model, count: int, seed: int, size: int) -> Array:

@@ -64,7 +64,7 @@ def world() -> None:
 
 
 def pocketvgg() -> list[helpers.FilterPicture]:
-    """Sixteen filters of the last layer of each block, dead ones marked; returns some good ones."""
+    """Sixteen filters of the last layer of each block; returns some good ones."""
     model = helpers.load_model("pocketvgg")
     layers = ["block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"]
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16))]
@@ -92,13 +92,13 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
         :, :, ::-1
     ]  # its channels are B, G, R
     low, high = kernels.min(axis=(0, 1, 2)), kernels.max(axis=(0, 1, 2))
-    tiles = np.uint8(np.round((kernels - low) / (high - low) * 255)).transpose(3, 0, 1, 2)
+    tiles = np.round((kernels - low) / (high - low) * 255).astype(np.uint8).transpose(3, 0, 1, 2)
     write("vgg16_first_layer.jpg", helpers.jpeg(helpers.grid(tiles, columns=16, tile=0.55)))
     asked = {"block1_conv1": [23], "block2_conv1": [51], "block2_conv2": [40]}
     shown = [
         p
         for layer, numbers in asked.items()
-        for p in helpers.visualize(model, layer, numbers, steps=100)
+        for p in helpers.visualize(model, layer, numbers)
     ]
     labels = [
         f"{p.layer} / {p.filter}\nactivation {helpers.two_digits(p.activation)}" for p in shown
@@ -112,26 +112,21 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
         helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
     )
     return [
-        helpers.visualize(model, "block2_conv2", [number], steps=100)[0] for number in (7, 40, 90)
+        helpers.visualize(model, "block2_conv2", [number])[0] for number in (7, 40, 90)
     ]
 
 
 def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
-    """MobileNetV2: eight filters of five layers; returns some good ones."""
+    """MobileNetV2: sixteen filters of five layers; returns some good ones."""
     model = helpers.load_model("mobilenetv2")
-    layers = [f"block_{number}_expand_relu" for number in (1, 3, 6, 10, 13)]
-    sheet = [
-        p
-        for layer in layers
-        for p in helpers.visualize(model, layer, range(10, 18), steps=80, size=160)
-    ]
-    labels = [f"{p.layer.removesuffix('_expand_relu')} / {p.filter}" for p in sheet]
-    write("mobilenetv2.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=8, tile=1.3)))
-    chosen = {
-        ("block_6_expand_relu", 15),
-        ("block_10_expand_relu", 14),
-        ("block_13_expand_relu", 13),
-    }
+    layers = [f"block_{number}_expand" for number in (1, 3, 6, 10, 13)]
+    sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16), size=160)]
+    labels = [f"{p.layer.removesuffix('_expand')} / {p.filter}" for p in sheet]
+    write(
+        "mobilenetv2.jpg",
+        helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
+    )
+    chosen = {("block_6_expand", 15), ("block_10_expand", 14), ("block_13_expand", 13)}
     return [p for p in sheet if (p.layer, p.filter) in chosen]
 
 
@@ -139,7 +134,7 @@ def strip(pictures: list[helpers.FilterPicture]) -> None:
     """The row of pictures at the top of the README."""
     names = {"pocketvgg": "PocketVGG", "vgg16": "VGG16", "mobilenetv2": "MobileNetV2"}
     labels = [
-        f"{names[p.recipe['network']]}\n{p.layer.removesuffix('_expand_relu')} / {p.filter}"
+        f"{names[p.recipe['network']]}\n{p.layer.removesuffix('_expand')} / {p.filter}"
         for p in pictures
     ]
     write("strip.jpg", helpers.jpeg(helpers.grid(pictures, labels=labels, columns=9, tile=1.35)))
