@@ -141,9 +141,12 @@ class Truncated:
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
 COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
 
-NOISE = 0.01  # standard deviation of the start spectrum
+NOISE = 0.05  # standard deviation of the start spectrum
 CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
-SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most by which a look is moved
+EPSILON = (
+    0.1  # waves whose gradient is a tenth of the usual move half as far; with 0 they make stars
+)
+SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most that a look is moved
 
 
 def random_spectrum(size: int, seed: int) -> np.ndarray:
@@ -180,20 +183,36 @@ def spectra(images: np.ndarray) -> np.ndarray:
     return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
 
 
-def tiled(spectrum: np.ndarray, seed: int) -> np.ndarray:
-    """The spectra of images twice as large: the small one four times, and new noise in other waves."""
+def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
+    """The spectra of images twice as large: the small one four times, and new faint noise.
+
+    The quarters are rolled by `roll` pixels against each other and fade into their neighbours, so that
+    the eye finds less of a repetition.
+    """
     half = spectrum.shape[2]
-    full = np.repeat(random_spectrum(2 * half, seed)[None], len(spectrum), axis=0)
-    # The image repeats, so it has only every second wave; each adds up four times.
-    ratio = 4 * wave_sizes(half) / wave_sizes(2 * half)[::2, ::2]
-    full[:, :, ::2, ::2] = spectrum * ratio[..., None]
-    return full
+    amplitudes = spectrum[..., 0] + 1j * spectrum[..., 1]
+    tile = np.fft.irfft2(amplitudes * wave_sizes(half), s=(half, half))
+    # 1 in one half of the side, 0 in the other, over an eighth of the side from one to the other.
+    angle = np.pi * (np.arange(2 * half) + 0.5) / half
+    fade = np.clip(0.5 + 1.25 * np.sin(angle), 0, 1)
+    planes = np.zeros((*tile.shape[:2], 2 * half, 2 * half))
+    for down, rows in ((0, fade), (roll, 1 - fade)):
+        for right, columns in ((0, fade), (roll, 1 - fade)):
+            quarter = np.tile(np.roll(tile, (down, right), axis=(2, 3)), (1, 1, 2, 2))
+            planes += rows[:, None] * columns * quarter
+    amplitudes = np.fft.rfft2(planes) / wave_sizes(2 * half)
+    large = np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
+    return large + random_spectrum(2 * half, seed)
 
 
-def moved(images, seed, step):
-    """The images as they look when all are shifted, turned and scaled a little, by chance."""
+def moved(images, seed, step, roll):
+    """The images as they look when all are shifted, turned and scaled a little, by chance.
+
+    Before that they are rolled by up to `roll` whole pixels: a sum of waves goes on where it began.
+    """
     size = tf.cast(tf.shape(images)[1], tf.float32)
-    chance = tf.random.stateless_uniform([4], tf.stack([seed, tf.cast(step, tf.int64)]), -1, 1)
+    chance = tf.random.stateless_uniform([6], tf.stack([seed, tf.cast(step, tf.int64)]), -1, 1)
+    images = tf.roll(images, tf.cast(chance[4:] * roll, tf.int32), axis=(1, 2))
     angle, scale = chance[0] * TURN * np.pi / 180, 1 + chance[1] * SCALE
     a, b, centre = scale * tf.cos(angle), scale * tf.sin(angle), (size - 1) / 2
     right = centre - a * centre + b * centre + chance[2] * SHIFT
@@ -205,7 +224,7 @@ def moved(images, seed, step):
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="WRAP",  # a sum of waves goes on where it began
+        fill_mode="WRAP",  # though it does not interpolate across the border
     )
 
 
@@ -240,27 +259,28 @@ class Climber:
                 tf.TensorSpec([None], tf.int32),
                 tf.TensorSpec([], tf.float32),
                 tf.TensorSpec([], tf.int64),
+                tf.TensorSpec([], tf.float32),
                 count,
             ],
         )
 
-    def _climb(self, state, waves, filters, rate, seed, steps):
+    def _climb(self, state, waves, filters, rate, seed, roll, steps):
         """`steps` more steps: the new state, and the activations (steps, n)."""
         history = tf.TensorArray(tf.float32, size=steps)
         for number in tf.range(steps):
             tf.autograph.experimental.set_loop_options(
                 shape_invariants=[(state, tf.nest.map_structure(lambda each: each.shape, state))]
             )
-            state, activation = self.step(state, waves, filters, rate, seed)
+            state, activation = self.step(state, waves, filters, rate, seed, roll)
             history = history.write(number, activation)
         return state, history.stack()
 
-    def step(self, state, waves, filters, rate, seed):
+    def step(self, state, waves, filters, rate, seed, roll):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.spectrum)
             height = contours(state.spectrum, waves)
-            images = moved(255 * tf.sigmoid(height), seed, state.step)
+            images = moved(255 * tf.sigmoid(height), seed, state.step, roll)
             activation = self.network(images, filters)
         gradient = tape.gradient(activation, state.spectrum)
         better = activation >= state.best  # equal too: from silence to silence is progress
@@ -274,7 +294,7 @@ class Climber:
         count = tf.cast(step, tf.float32)
         mean = 0.9 * state.mean + 0.1 * gradient
         square = 0.999 * state.square + 0.001 * gradient**2
-        direction = (mean / (1 - 0.9**count)) / (tf.sqrt(square / (1 - 0.999**count)) + 1e-8)
+        direction = (mean / (1 - 0.9**count)) / (tf.sqrt(square / (1 - 0.999**count)) + EPSILON)
         # What has more contrast than it may have is scaled back.
         contrast = tf.math.reduce_std(height, axis=(1, 2, 3))
         scale = tf.minimum(1.0, tf.math.divide_no_nan(state.contrast, contrast))
@@ -311,6 +331,7 @@ def ascend(
     rate: float,
     seed: int,
     coarse: bool = False,
+    texture: bool = False,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs from the spectra `start` (n, 3, size, size // 2 + 1, 2), looks up about every `seconds`.
@@ -318,7 +339,9 @@ def ascend(
     `climbers` come in turn, each for so many steps. With `coarse` the first three quarters of all steps
     are done on an image of half the side, which then is laid out as four tiles: a mean over a map does not
     mind the repetition, and a step costs a quarter. (Enlarging it instead would not help: the network
-    sees a pattern of twice the size as another pattern.)
+    sees a pattern of twice the size as another pattern.) A layer that sees only small parts makes a
+    `texture`, to which any place is alike: then the tile is rolled any way at every step, so that what
+    happens at the border of an image does not become a cross in the middle of the larger one.
 
     Yields (best images so far (n, size, size, 3) uint8, activations (k, n) since the last).
     """
@@ -335,11 +358,14 @@ def ascend(
         while done < end:
             begun = time.perf_counter()
             chunk = min(chunk, (small if done < small else end) - done)
-            waves = wave_sizes(state.spectrum.shape[2])
-            state, history = climber.climb(state, waves, numbers, rate, key, tf.constant(chunk))
+            side = state.spectrum.shape[2]
+            roll = tf.constant(side / 2 if texture and done < small else 0.0)
+            state, history = climber.climb(
+                state, wave_sizes(side), numbers, rate, key, roll, tf.constant(chunk)
+            )
             done += chunk
             best = pictures(state.best_spectrum.numpy())
             yield np.tile(best, (1, 2, 2, 1)) if done <= small else best, history.numpy()
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
-                state = begin(tiled(state.best_spectrum.numpy(), seed))
+                state = begin(tiled(state.best_spectrum.numpy(), seed, side // 2 if texture else 0))

@@ -491,6 +491,7 @@ def climb(
             rate=order["step_size"],
             seed=seed,
             coarse=coarse and start is None and not leak and fits(model, layer, half),
+            texture=receptive_field(model, layer) <= half // 2,
             seconds=0.5,
         )
     history: list[np.ndarray] = []
@@ -588,9 +589,16 @@ def rescue(
         leak=False,
     )
     for row in weak:
-        number, past = pictures[row].filter, pictures[row].history[:, None]
-        shown = finish(model, [number], best_images([number]), past, order)[0]
-        put(row, shown, "which is a real image; no climb does better")
+        old, number = pictures[row], pictures[row].filter
+        # However little the answer to a real image is, the filter is not dead.
+        climbed, real = (
+            finish(model, [number], image, old.history[:, None], order, floor=0)[0]
+            for image in (old.image[None], best_images([number]))
+        )
+        if real.activation >= climbed.activation:
+            put(row, real, "which is a real image; no climb does better")
+        elif old.status == "dead":
+            put(row, climbed, "which is little, but no real image of a sample does more")
     for row in dead():
         reason = f"no help from other starts, a leaky gradient and {len(answers)} real images"
         pictures[row] = dataclasses.replace(
@@ -683,17 +691,20 @@ def finish(
     images: np.ndarray,
     history: np.ndarray,
     order: dict,
+    floor: float = 0.01,
 ) -> list[FilterPicture]:
     """Images (n, size, size, 3) uint8, one for each of `filters`, measured anew and judged.
 
     `history` is (steps, n). `order` is the recipe, all but the filter. A picture that excites its filter
-    no more than the noise that the climb began with, made a picture in the same way, is called dead.
+    no more than the noise that the climb began with, made a picture in the same way, is called dead; so is
+    one that does so by less than `floor` times what noise does to the average filter of the layer.
     """
     if order["recipe"] == "plain":
         noise = deprocess(random_image(order["size"], order["seed"]))
     else:
         noise = engine.pictures(engine.random_spectrum(order["size"], order["seed"])[None])[0]
     answers = activations(model, order["layer"], np.concatenate([noise[None], images]))
+    usual = float(np.abs(answers[0]).mean())
     result = []
     for row, number in enumerate(filters):
         activation, silence = float(answers[row + 1, number]), float(answers[0, number])
@@ -703,8 +714,8 @@ def finish(
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
             reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
-        elif activation - silence <= 0.01 * abs(silence):
-            reason = f"activation {two_digits(activation)}, no more than on noise"
+        elif activation - silence <= max(0.01 * abs(silence), floor * usual):
+            reason = f"activation {two_digits(activation)}, hardly more than on noise"
         else:
             status = "alive"
             reason = f"activation {two_digits(activation)}, on noise {two_digits(silence)}"

@@ -160,10 +160,21 @@ def test_spectra_lead_back_to_the_image():
     assert np.abs(back - np.clip(images, 5, 250)).max() <= 1
 
 
+def test_the_quarters_of_a_texture_are_rolled_against_each_other(monkeypatch):
+    small = engine.random_spectrum(32, seed=1)[None]
+    monkeypatch.setattr(engine, "NOISE", 0)
+    large = engine.contours(tf.constant(engine.tiled(small, 0, 16)), engine.wave_sizes(64)).numpy()
+    tile = engine.contours(tf.constant(small), engine.wave_sizes(32)).numpy()
+    for down, right in itertools.product((0, 1), (0, 1)):
+        middle = np.s_[:, 32 * down + 8 : 32 * down + 24, 32 * right + 8 : 32 * right + 24]
+        rolled = np.roll(tile, (16 * down, 16 * right), axis=(1, 2))
+        assert np.allclose(large[middle], np.tile(rolled, (1, 2, 2, 1))[middle], atol=1e-5)
+
+
 def test_a_tile_is_laid_out_four_times(monkeypatch):
     small = engine.random_spectrum(32, seed=1)[None]
     monkeypatch.setattr(engine, "NOISE", 0)
-    large = engine.contours(tf.constant(engine.tiled(small, 0)), engine.wave_sizes(64)).numpy()
+    large = engine.contours(tf.constant(engine.tiled(small, 0, 0)), engine.wave_sizes(64)).numpy()
     tile = engine.contours(tf.constant(small), engine.wave_sizes(32)).numpy()
     assert np.allclose(large, np.tile(tile, (1, 2, 2, 1)), atol=1e-5) and tile.std() > 0.005
 
@@ -171,33 +182,34 @@ def test_a_tile_is_laid_out_four_times(monkeypatch):
 @pytest.mark.parametrize(
     ("chance", "expected"),
     [
-        ([0, 0, 0, 0], lambda image: image),
-        ([0, 0, 1, -0.4], lambda image: np.roll(image, (2, -5), axis=(0, 1))),
-        ([1, 0, 0, 0], np.rot90),
+        ([0, 0, 0, 0, 0, 0], lambda image: image),
+        ([0, 0, 1, -0.4, 0, 0], lambda image: np.roll(image, (2, -5), axis=(0, 1))),
+        ([1, 0, 0, 0, 0, 0], np.rot90),
+        ([0, 0, 0, 0, 1, -0.5], lambda image: np.roll(image, (30, -15), axis=(0, 1))),
     ],
 )
-def test_a_look_is_shifted_and_turned_by_chance(chance, expected, monkeypatch):
+def test_a_look_is_moved_by_chance(chance, expected, monkeypatch):
     monkeypatch.setattr(engine, "SHIFT", 5.0)
     monkeypatch.setattr(engine, "TURN", 90.0)
     monkeypatch.setattr(tf.random, "stateless_uniform", lambda *_: tf.constant(chance, tf.float32))
     image = helpers.photo(65).astype(np.float32)
-    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0).numpy()[0]
+    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0, 30.0).numpy()[0]
     difference = np.abs(moved - expected(image))
     assert difference[1:-1, 1:-1].max() < 0.1 and difference.mean() < 2  # the border wraps around
 
 
 def test_a_look_is_scaled_by_chance(monkeypatch):
     monkeypatch.setattr(engine, "SCALE", 0.5)
-    chance = tf.constant([0, -1.0, 0, 0])  # half of the image, enlarged to all of it
+    chance = tf.constant([0, -1.0, 0, 0, 0, 0])  # half of the image, enlarged to all of it
     monkeypatch.setattr(tf.random, "stateless_uniform", lambda *_: chance)
     image = helpers.photo(65).astype(np.float32)
-    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0).numpy()[0]
+    moved = engine.moved(tf.constant(image[None]), tf.constant(0, tf.int64), 0, 0.0).numpy()[0]
     assert np.abs(moved[::2, ::2] - image[16:49, 16:49]).max() < 0.1
 
 
 def test_looks_differ_from_step_to_step_and_by_seed():
     image = tf.constant(helpers.photo(128)[None].astype(np.float32))
-    looks = [engine.moved(image, tf.constant(k, tf.int64), s) for k in (0, 1) for s in (0, 1)]
+    looks = [engine.moved(image, tf.constant(k, tf.int64), s, 0.0) for k in (0, 1) for s in (0, 1)]
     for one, other in itertools.combinations(looks, 2):
         assert np.abs(one - other).max() > 5
     assert all(np.abs(look - image).mean() < 30 for look in looks)  # it is still the same photo
@@ -260,9 +272,9 @@ def test_the_best_image_is_kept_and_not_the_last(monkeypatch):
     for name in ("SHIFT", "TURN", "SCALE"):
         monkeypatch.setattr(engine, name, 0.0)
     climber = helpers.climber_of(patterns.load(), "block3_conv2", "float32", False)
-    start = np.stack([engine.random_spectrum(64, seed) for seed in range(3)]) * 20
+    start = np.stack([engine.random_spectrum(64, seed) for seed in range(3)]) * 4
     # Downhill: every step is worse than the start.
-    *_, (images, values) = engine.ascend([(climber, 12)], [1, 5, 5], start, rate=-0.05, seed=0)
+    *_, (images, values) = engine.ascend([(climber, 24)], [1, 5, 5], start, rate=-0.05, seed=0)
     assert np.array_equal(images, engine.pictures(start))
     assert (values[-1] < 0.5 * values[0]).any()
     *_, (images, _) = engine.ascend([(climber, 12)], [1, 5, 5], start, rate=0.05, seed=0)
@@ -374,6 +386,7 @@ def picky_network(threshold):
 
 def test_a_filter_behind_silent_relus_is_rescued_and_the_way_is_told(monkeypatch):
     monkeypatch.setattr(helpers, "sample", lambda: np.full((9, 128, 128, 3), 127, np.uint8))
+    monkeypatch.setattr(engine, "NOISE", 0.005)  # so little that more of it does not help
     plain = helpers.visualize(picky_network(0.75), "second", [0], size=64, recipe="plain")[0]
     assert plain.status == "dead" and plain.activation == 0
     clear = helpers.visualize(picky_network(0.75), "second", [0], size=64)[0]
@@ -383,6 +396,7 @@ def test_a_filter_behind_silent_relus_is_rescued_and_the_way_is_told(monkeypatch
 
 
 def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch):
+    monkeypatch.setattr(engine, "NOISE", 0.005)
     tried = []
     climb = helpers.climb
 

@@ -301,7 +301,7 @@ def test_a_picture_that_is_still_noise_is_called_dead():
     order = {"layer": "one", "recipe": "plain", "size": 16, "seed": 0}
     picture = helpers.finish(network, [number], helpers.deprocess(start)[None], past, order)[0]
     assert picture.activation == pytest.approx(answers[number], rel=1e-4) and answers[number] > 0
-    assert picture.status == "dead" and "no more than on noise" in picture.reason
+    assert picture.status == "dead" and "hardly more than on noise" in picture.reason
     climbed = helpers.visualize(network, "one", [number], recipe="plain", size=16)[0]
     assert climbed.status == "alive" and climbed.activation > 1.01 * answers[number]
 

@@ -96,9 +96,7 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
     write("vgg16_first_layer.jpg", helpers.jpeg(helpers.grid(tiles, columns=16, tile=0.55)))
     asked = {"block1_conv1": [23], "block2_conv1": [51], "block2_conv2": [40]}
     shown = [
-        p
-        for layer, numbers in asked.items()
-        for p in helpers.visualize(model, layer, numbers)
+        p for layer, numbers in asked.items() for p in helpers.visualize(model, layer, numbers)
     ]
     labels = [
         f"{p.layer} / {p.filter}\nactivation {helpers.two_digits(p.activation)}" for p in shown
@@ -111,9 +109,7 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
         "vgg16_blocks1-2.jpg",
         helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
     )
-    return [
-        helpers.visualize(model, "block2_conv2", [number])[0] for number in (7, 40, 90)
-    ]
+    return [helpers.visualize(model, "block2_conv2", [number])[0] for number in (7, 40, 90)]
 
 
 def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
