@@ -383,6 +383,7 @@ def visualize(
     step_size: float | None = None,
     precision: str | None = None,
     coarse: bool = True,
+    rescue: bool = True,
 ) -> list[FilterPicture]:
     """A picture of what each of `filters` responds to, by gradient ascent on the input image.
 
@@ -392,7 +393,8 @@ def visualize(
     `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient, in 40 `steps` of
     4 grey levels (`step_size`, root mean square), and deprocesses the result (Erhan et al. 2009). "clear"
     moves the waves that the image is a sum of, in 80 steps of Adam at the rate 0.05, and keeps the best
-    image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other starts.
+    image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other
+    starts, which takes long, unless `rescue` is False.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
     machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side.
 
@@ -410,8 +412,9 @@ def visualize(
     if precision is None:
         precision = "float32" if recipe == "plain" else fast_precision()
     check_choice("precision", precision, PRECISIONS)
-    if not isinstance(coarse, (bool, np.bool_)):
-        raise ValueError(f"coarse must be True or False, not {coarse!r}")
+    for what, value in (("coarse", coarse), ("rescue", rescue)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{what} must be True or False, not {value!r}")
     order = {
         "network": model.name,
         "weights": fingerprint(model, layer),
@@ -423,6 +426,7 @@ def visualize(
         "step_size": float(step_size),
         "precision": precision,
         "coarse": bool(coarse),
+        "rescue": bool(rescue),
     }
     batch = images_at_once(model, layer, size, precision)
     pictures: list[FilterPicture] = []
@@ -433,8 +437,8 @@ def visualize(
                 pictures += made
                 if not complete:
                     raise KeyboardInterrupt
-            if recipe == "clear":
-                rescue(model, pictures, order, batch, bar)
+            if recipe == "clear" and rescue:
+                rescue_dead(model, pictures, order, batch, bar)
         except KeyboardInterrupt:
             if not pictures:
                 raise
@@ -531,7 +535,7 @@ def sized(images: np.ndarray, size: int) -> np.ndarray:
     return np.tile(images, (1, times, times, 1))[:, :size, :size]
 
 
-def rescue(
+def rescue_dead(
     model: keras.Model, pictures: list[FilterPicture], order: dict, batch: int, bar: tqdm
 ) -> None:
     """Tries dead pictures again, in place: another start, a leaky way back, a real image to start from.
@@ -751,7 +755,7 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     try:
         with Image.open(path, formats=["PNG"]) as file:
             recipe = json.loads(getattr(file, "text", {})["recipe"])
-        names = ("recipe", "steps", "size", "seed", "step_size", "precision", "coarse")
+        names = ("recipe", "steps", "size", "seed", "step_size", "precision", "coarse", "rescue")
         order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
     except FileNotFoundError:
@@ -917,6 +921,7 @@ class Explorer(widgets.VBox):
             "step_size": RECIPES["plain"][1],
             "precision": "float32",
             "coarse": False,
+            "rescue": False,
         }
         self.result: FilterPicture | None = None
         # Options as pairs of text and value: Colab's ipywidgets 7.7 wants them so.

@@ -413,6 +413,9 @@ def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch
     tried.clear()
     helpers.visualize(picky_network(-1), "second", [0], size=64)
     assert tried == ["first"]
+    tried.clear()
+    picture = helpers.visualize(picky_network(0.75), "second", [0], size=64, rescue=False)[0]
+    assert tried == ["first"] and picture.status == "dead"
 
 
 def test_dead_is_said_only_with_evidence():
@@ -520,6 +523,7 @@ BAD = {
     ),
     "precision": ANYTHING.filter(lambda v: v is not None),
     "coarse": ANYTHING.filter(lambda v: not isinstance(v, bool)),
+    "rescue": ANYTHING.filter(lambda v: not isinstance(v, bool)),
 }
 
 
