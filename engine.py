@@ -253,6 +253,7 @@ class Climber:
         count = tf.TensorSpec([], tf.int32)
         self.climb = tf.function(
             self._climb,
+            autograph=False,
             input_signature=[
                 State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, count),
                 tf.TensorSpec([None, None], tf.float32),
@@ -266,13 +267,19 @@ class Climber:
 
     def _climb(self, state, waves, filters, rate, seed, roll, steps):
         """`steps` more steps: the new state, and the activations (steps, n)."""
-        history = tf.TensorArray(tf.float32, size=steps)
-        for number in tf.range(steps):
-            tf.autograph.experimental.set_loop_options(
-                shape_invariants=[(state, tf.nest.map_structure(lambda each: each.shape, state))]
-            )
+        # A loop written out and not converted: AutoGraph would take as long as all the rest of the trace.
+        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
+
+        def one_more(number, state, history):
             state, activation = self.step(state, waves, filters, rate, seed, roll)
-            history = history.write(number, activation)
+            return number + 1, state, history.write(number, activation)
+
+        _, state, history = tf.while_loop(
+            lambda number, state, history: number < steps,
+            one_more,
+            (tf.constant(0), state, history),
+            parallel_iterations=1,
+        )
         return state, history.stack()
 
     def step(self, state, waves, filters, rate, seed, roll):
