@@ -339,16 +339,18 @@ def ascend(
     seed: int,
     coarse: bool = False,
     texture: bool = False,
+    stop: int | None = None,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs from the spectra `start` (n, 3, size, size // 2 + 1, 2), looks up about every `seconds`.
 
-    `climbers` come in turn, each for so many steps. With `coarse` the first three quarters of all steps
-    are done on an image of half the side, which then is laid out as four tiles: a mean over a map does not
-    mind the repetition, and a step costs a quarter. (Enlarging it instead would not help: the network
-    sees a pattern of twice the size as another pattern.) A layer that sees only small parts makes a
-    `texture`, to which any place is alike: then the tile is rolled any way at every step, so that what
-    happens at the border of an image does not become a cross in the middle of the larger one.
+    `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
+    `coarse` the first three quarters of all steps are done on an image of half the side, which then is
+    laid out as four tiles: a mean over a map does not mind the repetition, and a step costs a quarter.
+    (Enlarging it instead would not help: the network sees a pattern of twice the size as another
+    pattern.) A layer that sees only small parts makes a `texture`, to which any place is alike: then the
+    tile is rolled any way at every step, so that what happens at the border of an image does not become
+    a cross in the middle of the larger one.
 
     Yields (best images so far (n, size, size, 3) uint8, activations (k, n) since the last).
     """
@@ -361,10 +363,10 @@ def ascend(
     key, chunk, done = tf.constant(seed, tf.int64), 1, 0
     for climber, count in climbers:
         copy_weights(climber.network.original, climber.network.network)
-        end = done + count
+        end = min(done + count, stop or done + count)
         while done < end:
             begun = time.perf_counter()
-            chunk = min(chunk, (small if done < small else end) - done)
+            chunk = min(chunk, (min(small, end) if done < small else end) - done)
             side = state.spectrum.shape[2]
             roll = tf.constant(side / 2 if texture and done < small else 0.0)
             state, history = climber.climb(

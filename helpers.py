@@ -8,12 +8,10 @@ Images are RGB with values from 0 to 255 everywhere; each model does its own pre
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import dataclasses
 import functools
 import hashlib
-import html
 import io
 import json
 import math
@@ -22,13 +20,12 @@ import textwrap
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # TensorFlow writes lines about the processor and missing GPUs to the terminal unless told before import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import cv2
-import ipywidgets as widgets
 import keras
 import matplotlib.cbook
 import numpy as np
@@ -44,6 +41,9 @@ import patterns
 from engine import PRECISIONS, copy_weights, fast_precision, next_chunk, private_copy
 from loader import APPLICATIONS, load_model
 from patterns import nearest, whole
+
+if TYPE_CHECKING:
+    from explorer import Explorer
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
@@ -350,7 +350,7 @@ def ascend(
         network = original if precision == "float32" else private_copy(original, precision)
         return original, network, plain_climb(network)
 
-    original, network, climb = prepared(model, ("plain", layer, precision), build)
+    original, network, climb = prepared(model, ("plain", layer, precision, False), build)
     copy_weights(original, network)
     images = tf.repeat(tf.cast(image, tf.float32)[None], len(filters), axis=0)
     done, chunk = 0, 1
@@ -384,6 +384,7 @@ def visualize(
     precision: str | None = None,
     coarse: bool = True,
     rescue: bool = True,
+    stop_after: int | None = None,
 ) -> list[FilterPicture]:
     """A picture of what each of `filters` responds to, by gradient ascent on the input image.
 
@@ -397,11 +398,62 @@ def visualize(
     starts, which takes long, unless `rescue` is False.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
     machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side.
+    `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.
 
     ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,
     and for images that do not fit into memory.
     """
     numbers = check_filters(model, layer, filters)
+    order = order_of(
+        model,
+        layer,
+        recipe=recipe,
+        steps=steps,
+        size=size,
+        seed=seed,
+        step_size=step_size,
+        precision=precision,
+        coarse=coarse,
+        rescue=rescue,
+        stop_after=stop_after,
+    )
+    steps = order["steps"]
+    batch = images_at_once(model, layer, size, order["precision"])
+    pictures: list[FilterPicture] = []
+    with tqdm(total=len(numbers) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
+        try:
+            for first in range(0, len(numbers), batch):
+                made, complete = climb(model, numbers[first : first + batch], order, bar)
+                pictures += made
+                if not complete:
+                    raise KeyboardInterrupt
+            if recipe == "clear" and rescue and stop_after is None:
+                rescue_dead(model, pictures, order, batch, bar)
+        except KeyboardInterrupt:
+            if not pictures:
+                raise
+            done = len(pictures[-1].history)
+            print(
+                f"Stopped: {len(pictures)} of {len(numbers)} pictures, the last after {done} of {steps} steps."
+            )
+    return pictures
+
+
+def order_of(
+    model: keras.Model,
+    layer: str,
+    *,
+    recipe: str = "clear",
+    steps: int | None = None,
+    size: int = 128,
+    seed: int = 0,
+    step_size: float | None = None,
+    precision: str | None = None,
+    coarse: bool = True,
+    rescue: bool = True,
+    stop_after: int | None = None,
+) -> dict:
+    """The recipe of a picture, all but the filter: what `visualize` was told, checked, and what it chose."""
     check_choice("recipe", recipe, RECIPES)
     steps = RECIPES[recipe][0] if steps is None else whole("steps", steps, 1, 10_000)
     whole("size", size, 16, MAX_SIZE)
@@ -415,7 +467,9 @@ def visualize(
     for what, value in (("coarse", coarse), ("rescue", rescue)):
         if not isinstance(value, (bool, np.bool_)):
             raise ValueError(f"{what} must be True or False, not {value!r}")
-    order = {
+    if stop_after is not None:
+        stop_after = int(whole("stop_after", stop_after, 1, steps))
+    return {
         "network": model.name,
         "weights": fingerprint(model, layer),
         "layer": layer,
@@ -427,32 +481,70 @@ def visualize(
         "precision": precision,
         "coarse": bool(coarse),
         "rescue": bool(rescue),
+        "stop_after": stop_after,
     }
-    batch = images_at_once(model, layer, size, precision)
-    pictures: list[FilterPicture] = []
-    with tqdm(total=len(numbers) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
-        try:
-            for first in range(0, len(numbers), batch):
-                made, complete = climb(model, numbers[first : first + batch], order, bar)
-                pictures += made
-                if not complete:
-                    raise KeyboardInterrupt
-            if recipe == "clear" and rescue:
-                rescue_dead(model, pictures, order, batch, bar)
-        except KeyboardInterrupt:
-            if not pictures:
-                raise
-            done = pictures[-1].recipe["steps"]
-            print(
-                f"Stopped: {len(pictures)} of {len(numbers)} pictures, the last after {done} of {steps} steps."
-            )
-    return pictures
 
 
 def climber_of(model: keras.Model, layer: str, precision: str, leak: bool) -> engine.Climber:
     """The layer made ready for the recipe "clear", built once."""
     build = functools.partial(engine.Climber, model, layer, precision, leak)
     return prepared(model, ("clear", layer, precision, leak), build)
+
+
+def start_image(order: dict) -> np.ndarray:
+    """The picture of the noise that a climb of this recipe begins with, (size, size, 3) uint8."""
+    if order["recipe"] == "plain":
+        return deprocess(random_image(order["size"], order["seed"]))
+    return engine.pictures(engine.random_spectrum(order["size"], order["seed"])[None])[0]
+
+
+def frames(
+    model: keras.Model,
+    filters: list[int],
+    order: dict,
+    *,
+    seconds: float,
+    leak: bool = False,
+    start: np.ndarray | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Climbs by a recipe, and looks up about every `seconds`.
+
+    Yields (pictures so far (n, size, size, 3) uint8, activations of the steps since the last (k, n)).
+    `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
+    start spectra (n, 3, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
+    """
+    layer, steps, size, seed = (order[key] for key in ("layer", "steps", "size", "seed"))
+    stop = order["stop_after"] or steps
+    if order["recipe"] == "plain":
+        for images, values in ascend(
+            model,
+            layer,
+            filters,
+            random_image(size, seed),
+            steps=stop,
+            step_size=order["step_size"],
+            precision=order["precision"],
+            seconds=seconds,
+        ):
+            yield np.stack([deprocess(image) for image in images]), values
+        return
+    climber = functools.partial(climber_of, model, layer, order["precision"])
+    half = size // 2
+    coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
+    first = steps // 2 if leak else 0
+    yield from engine.ascend(
+        [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
+        filters,
+        np.repeat(engine.random_spectrum(size, seed)[None], len(filters), axis=0)
+        if start is None
+        else start,
+        rate=order["step_size"],
+        seed=seed,
+        coarse=coarse and start is None and not leak and fits(model, layer, half),
+        texture=receptive_field(model, layer) <= half // 2,
+        stop=stop,
+        seconds=seconds,
+    )
 
 
 def climb(
@@ -466,50 +558,20 @@ def climb(
 ) -> tuple[list[FilterPicture], bool]:
     """The pictures of one batch, and whether they were finished: Ctrl-C ends them early.
 
-    `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
-    start spectra (n, 3, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
+    `leak` and `start` as for `frames`.
     """
-    layer, steps, size, seed = (order[key] for key in ("layer", "steps", "size", "seed"))
-    if order["recipe"] == "plain":
-        ascent = ascend(
-            model,
-            layer,
-            filters,
-            random_image(size, seed),
-            steps=steps,
-            step_size=order["step_size"],
-            precision=order["precision"],
-            seconds=0.5,
-        )
-    else:
-        climber = functools.partial(climber_of, model, layer, order["precision"])
-        half = size // 2
-        coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
-        first = steps // 2 if leak else 0
-        ascent = engine.ascend(
-            [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
-            filters,
-            np.repeat(engine.random_spectrum(size, seed)[None], len(filters), axis=0)
-            if start is None
-            else start,
-            rate=order["step_size"],
-            seed=seed,
-            coarse=coarse and start is None and not leak and fits(model, layer, half),
-            texture=receptive_field(model, layer) <= half // 2,
-            seconds=0.5,
-        )
     history: list[np.ndarray] = []
     complete = True
     try:
-        for images, values in ascent:  # noqa: B007, the last images are finished below
+        for images, values in frames(  # noqa: B007, the last images are finished below
+            model, filters, order, seconds=0.5, leak=leak, start=start
+        ):
             history.append(values)
             bar.update(values.size)
     except KeyboardInterrupt:
         if not history:
             raise
         complete = False
-    if order["recipe"] == "plain":
-        images = np.stack([deprocess(image) for image in images])
     return finish(model, filters, images, np.concatenate(history), order), complete
 
 
@@ -666,9 +728,10 @@ class FilterPicture:
 
     def __str__(self) -> str:
         recipe = self.recipe
+        steps = " of ".join(str(n) for n in (recipe["stop_after"], recipe["steps"]) if n)
         return (
             f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, {self.reason}; "
-            f"{recipe['recipe']}, {recipe['steps']} steps, {recipe['size']} px, seed {recipe['seed']}, "
+            f"{recipe['recipe']}, {steps} steps, {recipe['size']} px, seed {recipe['seed']}, "
             f"{recipe['precision']}"
         )
 
@@ -703,10 +766,7 @@ def finish(
     no more than the noise that the climb began with, made a picture in the same way, is called dead; so is
     one that does so by less than `floor` times what noise does to the average filter of the layer.
     """
-    if order["recipe"] == "plain":
-        noise = deprocess(random_image(order["size"], order["seed"]))
-    else:
-        noise = engine.pictures(engine.random_spectrum(order["size"], order["seed"])[None])[0]
+    noise = start_image(order)
     answers = activations(model, order["layer"], np.concatenate([noise[None], images]))
     usual = float(np.abs(answers[0]).mean())
     result = []
@@ -723,7 +783,8 @@ def finish(
         else:
             status = "alive"
             reason = f"activation {two_digits(activation)}, on noise {two_digits(silence)}"
-        made = order | {"filter": number, "steps": len(past)}
+        stopped = len(past) if len(past) < order["steps"] else None
+        made = order | {"filter": number, "stop_after": stopped}
         result.append(
             FilterPicture(
                 images[row], order["layer"], number, activation, past, status, reason, made
@@ -747,14 +808,16 @@ def fingerprint(model: keras.Model, layer: str) -> str:
 
 
 def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPicture:
-    """Makes the picture of a saved PNG again, from the recipe that the file carries.
+    """Makes the picture of a saved PNG again, from the recipe that the file carries, and compares.
 
+    A printed line says whether it is the same; on other machines it may not be, to the last bit.
     The network is loaded by its name unless `model` is given. ValueError if the file is not such a
     picture, its recipe is damaged, or the network's weights are not those that made it.
     """
     try:
         with Image.open(path, formats=["PNG"]) as file:
             recipe = json.loads(getattr(file, "text", {})["recipe"])
+            old = np.asarray(file.convert("RGB"), np.float32)
         names = ("recipe", "steps", "size", "seed", "step_size", "precision", "coarse", "rescue")
         order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
@@ -784,7 +847,16 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         raise ValueError(
             f"{str(path)!r} was made with other weights of {network} than those loaded now"
         )
-    return visualize(model, layer, [number], **order)[0]
+    picture = visualize(model, layer, [number], **order)[0]
+    if old.shape != picture.image.shape:
+        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {picture.image.shape}")
+    off = float(np.abs(old - picture.image).mean())
+    print(
+        "The same picture, every pixel of it."
+        if off == 0
+        else f"Not the same: {two_digits(off)} grey levels from the file on average."
+    )
+    return picture
 
 
 # ---------------------------------------------------------------- grid
@@ -898,163 +970,14 @@ def check(answer: object, right: object, hint: str = "") -> None:
 # ---------------------------------------------------------------- explorer
 
 
-class Explorer(widgets.VBox):
-    """Pick a layer, a filter and a number of iterations, and watch the picture grow.
+def explorer(
+    model: keras.Model, *, recipe: str = "clear", size: int = 128, seed: int = 0
+) -> Explorer:
+    """Sliders for layer, filter and iterations beside a picture that grows: a widget for a notebook.
 
-    Any change drops the picture in the making and starts the new one. One asyncio task does the work:
-    it climbs for about a tenth of a second, shows the picture, and gives way to the browser. There is
-    no thread, because Colab does not show what threads change.
+    `recipe`, `size` and `seed` are what it begins with; they are controls too. Where widgets cannot be
+    shown, a still picture stands in its place. ValueError for what `visualize` refuses.
     """
+    from explorer import Explorer  # it imports this module
 
-    task: asyncio.Task | None = None
-
-    def __init__(self, model: keras.Model, *, size: int = 128, seed: int = 0):
-        names = conv_layers(model)
-        if not names:
-            raise ValueError(f"{model.name} has no convolution layer to explore")
-        size, seed = whole("size", size, 16, MAX_SIZE), whole("seed", seed, 0, 2**32 - 1)
-        self.model, self.start = model, random_image(size, seed)
-        self.origin: dict[str, Any] = {
-            "recipe": "plain",
-            "size": size,
-            "seed": seed,
-            "step_size": RECIPES["plain"][1],
-            "precision": "float32",
-            "coarse": False,
-            "rescue": False,
-        }
-        self.result: FilterPicture | None = None
-        # Options as pairs of text and value: Colab's ipywidgets 7.7 wants them so.
-        self.layer = widgets.Dropdown(
-            description="layer",
-            options=[(f"{name} ({filter_count(model, name)} filters)", name) for name in names],
-            value=names[len(names) // 4],
-        )
-        # Begins with a filter that has something to climb.
-        answers = activations(model, self.layer.value, self.start[None].astype(np.uint8))[0]
-        first = int(np.flatnonzero(answers)[0]) if answers.any() else 0
-        self.filter = widgets.IntSlider(description="filter", max=len(answers) - 1, value=first)
-        self.iterations = widgets.IntSlider(description="iterations", value=40, min=1, max=300)
-        self.button = widgets.Button(description="Stop", icon="stop")
-        self.progress = widgets.IntProgress(description="step", bar_style="info")
-        self.left = widgets.Label()
-        self.facts = widgets.HTML(
-            layout=widgets.Layout(width="300px")
-        )  # breaks lines, unlike Label
-        self.picture = widgets.Image(format="jpeg", width=320, height=320)
-        controls = [self.layer, self.filter, self.iterations, self.button, self.progress, self.left]
-        super().__init__([widgets.HBox([self.picture, widgets.VBox([*controls, self.facts])])])
-        self.layer.observe(self.layer_changed, "value")
-        self.filter.observe(self.restart, "value")
-        self.iterations.observe(self.restart, "value")
-        self.button.on_click(lambda _: self.stop() if self.running else self.restart())
-        self.restart()
-
-    def __repr__(self) -> str:
-        return f"Explorer of {self.model.name}: sliders for layer, filter and iterations beside a picture that grows"
-
-    @property
-    def running(self) -> bool:
-        """Whether a picture is in the making."""
-        return self.task is not None and not self.task.done()
-
-    def layer_changed(self, change: dict) -> None:
-        """Gives the filter slider the range of the chosen layer, and starts."""
-        self.filter.max = filter_count(self.model, change["new"]) - 1  # a larger value is cut to it
-        self.restart()
-
-    def stop(self) -> None:
-        """Ends the picture in the making; what is shown stays."""
-        if self.task is not None:
-            self.task.cancel()
-            self.button.description, self.button.icon = "Run", "play"
-
-    def restart(self, _change: dict | None = None) -> None:
-        """Drops the picture in the making and starts the one that the controls ask for."""
-        self.stop()
-        self.button.description, self.button.icon = "Stop", "stop"
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # plain Python has no loop that would give way to a browser
-            asyncio.run(self.climb())
-        else:
-            self.task = loop.create_task(self.climb())
-
-    def close(self) -> None:
-        """Removes the widget and ends its work."""
-        self.stop()
-        self.task = None
-        super().close()
-
-    async def climb(self) -> None:
-        """Makes the picture that the controls ask for, showing it as it grows."""
-        task = self.task = asyncio.current_task()
-        layer, number, steps = self.layer.value, self.filter.value, self.iterations.value
-        self.progress.value, self.progress.max = 0, steps
-        self.left.value = (
-            ""
-            if ("plain", layer, "float32") in _prepared.get(self.model, {})
-            else "building the graph of this layer"
-        )
-        self.say(f"{layer} filter {number}")
-        self.draw(self.start)
-        history: list[np.ndarray] = []
-        try:
-            await asyncio.sleep(0)
-            begin = time.perf_counter()
-            ascent = ascend(
-                self.model,
-                layer,
-                [number],
-                self.start,
-                steps=steps,
-                step_size=self.origin["step_size"],
-            )
-            for images, values in ascent:
-                history.append(values)
-                done = sum(map(len, history))
-                seconds = (time.perf_counter() - begin) / done * (steps - done)
-                self.progress.value = done
-                self.left.value = f"{done} of {steps}, {seconds:.0f} s left"
-                self.draw(images[0])
-                # Here clicks and slider moves are taken; with 0 many would wait for a later turn.
-                await asyncio.sleep(0.01)
-            self.left.value = f"{steps} steps"
-        except asyncio.CancelledError:
-            if self.task is not task:  # another picture is in the making
-                return
-            self.left.value = "stopped"
-        except Exception as error:  # shown, because an error in a task would otherwise be lost
-            self.say(f"{type(error).__name__}: {error}")
-            history = []
-        try:
-            if history:
-                order = {
-                    "network": self.model.name,
-                    "weights": fingerprint(self.model, layer),
-                    "layer": layer,
-                    **self.origin,
-                }
-                self.result = finish(
-                    self.model,
-                    [number],
-                    deprocess(images[0])[None],
-                    np.concatenate(history),
-                    order,
-                )[0]
-                self.say(str(self.result))
-        except Exception as error:
-            self.say(f"{type(error).__name__}: {error}")
-        self.button.description, self.button.icon = "Run", "play"
-
-    def say(self, text: str) -> None:
-        """Shows a line of facts."""
-        self.facts.value = html.escape(text)
-
-    def draw(self, image: np.ndarray) -> None:
-        """Shows the image as it stands."""
-        bgr = cv2.cvtColor(deprocess(image, enlarge=2), cv2.COLOR_RGB2BGR)
-        self.picture.value = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-
-
-explorer = Explorer
+    return Explorer(model, recipe=recipe, size=size, seed=seed)
