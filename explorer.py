@@ -325,6 +325,8 @@ class Explorer(widgets.VBox):
 
     def close(self) -> None:
         """Removes the widget and all its parts, and ends its work."""
+        if self.comm is None:  # closed before, or never opened because an argument was wrong
+            return
         self.stop()
         self.task = None
         self.kept.clear()

@@ -818,7 +818,7 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         with Image.open(path, formats=["PNG"]) as file:
             recipe = json.loads(getattr(file, "text", {})["recipe"])
             old = np.asarray(file.convert("RGB"), np.float32)
-        names = ("recipe", "steps", "size", "seed", "step_size", "precision", "coarse", "rescue")
+        names = "recipe steps size seed step_size precision coarse rescue stop_after".split()
         order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
     except FileNotFoundError:

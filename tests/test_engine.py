@@ -351,7 +351,7 @@ def test_ctrl_c_gives_the_pictures_so_far(model, recipe, monkeypatch, capsys):
     pictures = helpers.visualize(model, "block1_conv2", range(6), **call)
     assert [p.filter for p in pictures] == list(range(6))
     assert np.array_equal(pictures[0].image, whole[0].image)
-    done = pictures[-1].recipe["steps"]
+    done = pictures[-1].recipe["stop_after"]
     assert 0 < done < 40 and len(pictures[-1].history) == done
     again = maps_of(model, "block1_conv2", pictures[-1].image[None].astype(np.float32))
     assert pictures[-1].activation == pytest.approx(again[..., 5].mean(), rel=1e-3)

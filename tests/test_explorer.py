@@ -2,11 +2,15 @@
 
 import asyncio
 import io
+import random
+import re
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+import explorer as explorer_module
 import helpers
 import patterns
 
@@ -16,11 +20,11 @@ def model():
     return patterns.load()
 
 
-def drive(model, scenario):
+def drive(model, scenario, **options):
     """Runs `scenario(explorer)` in an event loop, as in Jupyter, and checks that no task is left."""
 
     async def main():
-        explorer = helpers.explorer(model, size=64)
+        explorer = helpers.explorer(model, **{"size": 64, **options})
         await scenario(explorer)
         explorer.close()
         await asyncio.sleep(0.05)
@@ -30,33 +34,104 @@ def drive(model, scenario):
     asyncio.run(main())
 
 
+async def until(condition, seconds=60):
+    """Gives way until `condition()` holds."""
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("it did not happen")
+
+
 async def finished(explorer, seconds=60):
-    """Waits until the explorer's picture is done."""
-    async with asyncio.timeout(seconds) if hasattr(asyncio, "timeout") else no_limit():
-        while explorer.running:
-            await asyncio.sleep(0.01)
+    """Gives way until the explorer has nothing to do."""
+    await until(lambda: not explorer.running, seconds)
 
 
-class no_limit:  # Python 3.10 has no asyncio.timeout
-    async def __aenter__(self): ...
-    async def __aexit__(self, *_): ...
+def shown(explorer):
+    """The picture on the screen, as small as the one that was made."""
+    return np.asarray(Image.open(io.BytesIO(explorer.picture.value)).resize((64, 64)))
 
 
-def test_the_picture_grows_and_is_what_visualize_makes(model):
+def alike(one, other):
+    return np.corrcoef(one.ravel(), other.ravel())[0, 1]
+
+
+@pytest.mark.parametrize("recipe", helpers.RECIPES)
+def test_the_picture_grows_and_is_what_visualize_makes(model, recipe):
     async def scenario(explorer):
-        frames = []
-        explorer.picture.observe(lambda change: frames.append(change["new"]), "value")
+        frames, curves = [], []
         explorer.iterations.value = 60
         await finished(explorer)
+        explorer.picture.observe(lambda change: frames.append(change["new"]), "value")
+        explorer.curve.observe(lambda change: curves.append(change["new"]), "value")
+        explorer.filter.value = 9
+        await finished(explorer)
         assert len(set(frames)) >= 5
-        layer, number = explorer.layer.value, explorer.filter.value
-        made = helpers.visualize(model, layer, [number], recipe="plain", steps=60, size=64)[0]
+        made = helpers.visualize(
+            model, explorer.layer.value, [9], recipe=recipe, steps=60, size=64, rescue=False
+        )[0]
         assert np.array_equal(explorer.result.image, made.image)
-        shown = np.asarray(Image.open(io.BytesIO(explorer.picture.value)).resize((64, 64)))
-        assert np.corrcoef(shown.ravel(), made.image.ravel())[0, 1] > 0.7
-        assert str(made).split(";")[0] in explorer.facts.value
+        assert alike(shown(explorer), made.image) > 0.7
+        assert str(made) in explorer.facts.value and re.search(
+            r"; \d+\.\d s$", explorer.facts.value
+        )
         assert explorer.progress.value == explorer.progress.max == 60
         assert explorer.button.description == "Run"
+        # The curve grows to the right and ends at the last of all steps.
+        ends = [float(x) for c in curves for x in re.findall(r"([\d.]+),[\d.]+\"", c)]
+        assert ends == sorted(ends) and len(set(ends)) >= 5 and ends[-1] == 316
+
+    drive(model, scenario, recipe=recipe)
+
+
+def test_the_start_is_shown_beside_the_picture(model):
+    async def scenario(explorer):
+        explorer.seed.value = 5
+        await finished(explorer)
+        start = helpers.start_image(explorer.result.recipe)
+        small = np.asarray(Image.open(io.BytesIO(explorer.start.value)).resize((64, 64)))
+        assert alike(small, start) > 0.8
+        assert alike(small, explorer.result.image) < 0.5
+
+    drive(model, scenario)
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "fact"),
+    [
+        ("layer", "block3_conv2", "block3_conv2 filter"),
+        ("filter", 11, "filter 11:"),
+        ("iterations", 23, "23 steps"),
+        ("size", 96, "96 px"),
+        ("recipe", "plain", "plain,"),
+        ("seed", 77, "seed 77"),
+    ],
+)
+def test_every_control_makes_another_picture(model, control, value, fact):
+    async def scenario(explorer):
+        before = explorer.result.image
+        assert fact not in explorer.facts.value
+        getattr(explorer, control).value = value
+        assert explorer.running
+        await finished(explorer)
+        assert fact in explorer.facts.value
+        after = explorer.result.image
+        assert before.shape != after.shape or not np.array_equal(before, after)
+        assert after.shape == (explorer.size.value, explorer.size.value, 3)
+
+    drive(model, scenario)
+
+
+def test_the_dice_gives_another_start(model):
+    async def scenario(explorer):
+        seeds = set()
+        for _ in range(3):
+            explorer.dice.click()
+            await finished(explorer)
+            assert f"seed {explorer.seed.value}," in explorer.facts.value
+            seeds.add(explorer.seed.value)
+        assert len(seeds) >= 2
 
     drive(model, scenario)
 
@@ -83,56 +158,245 @@ def test_every_layer_can_be_chosen_and_the_filter_slider_follows(model):
     drive(model, scenario)
 
 
-def test_stop_keeps_what_is_there_and_run_goes_on(model):
+def test_stop_keeps_what_is_there_and_run_begins_anew(model):
     async def scenario(explorer):
-        explorer.iterations.value = 300
-        while explorer.progress.value < 5:
-            await asyncio.sleep(0.01)
+        explorer.iterations.value = 400
+        await until(lambda: explorer.progress.value >= 5 and explorer.progress.max == 400)
         explorer.button.click()
         await finished(explorer, seconds=2)
         done = explorer.progress.value
-        assert 5 <= done < 300 and explorer.left.value == "stopped"
-        assert len(explorer.result.history) == done == explorer.result.recipe["steps"]
+        assert 5 <= done < 400 and explorer.left.value == f"stopped after {done} of 400"
+        assert len(explorer.result.history) == done == explorer.result.recipe["stop_after"]
+        assert f"{done} of 400 steps" in explorer.facts.value
         assert explorer.button.description == "Run"
         explorer.iterations.value = 20
         await finished(explorer)
         assert len(explorer.result.history) == 20
+        first = explorer.result
         explorer.button.click()
-        assert explorer.running and explorer.button.description == "Stop"
+        assert explorer.running
+        await until(lambda: explorer.button.description == "Stop")
         await finished(explorer)
+        assert explorer.result is not first and np.array_equal(explorer.result.image, first.image)
+
+    drive(model, scenario)
+
+
+def test_stop_before_the_first_step_leaves_the_last_picture(model):
+    async def scenario(explorer):
+        before = explorer.result
+        explorer.filter.value = 8
+        explorer.button.click()
+        await finished(explorer)
+        assert explorer.result is before and explorer.button.description == "Run"
 
     drive(model, scenario)
 
 
 def test_a_slider_moved_during_a_run_drops_the_old_picture(model):
     async def scenario(explorer):
-        results = []
         explorer.iterations.value = 120
+        await finished(explorer)
+        before = explorer.result
         for number in (3, 4, 5, 6):
             explorer.filter.value = number
-            while explorer.progress.value < 2:
-                await asyncio.sleep(0.01)
-            results.append(explorer.result)
+            await until(lambda number=number: f"filter {number}" in explorer.facts.value)
+            await until(lambda: explorer.progress.value >= 2)
+            assert explorer.result is before  # none of the dropped ones was finished
         await finished(explorer)
-        assert results == [None] * 4  # none of the dropped ones was finished
         assert explorer.result.filter == 6 and len(explorer.result.history) == 120
+
+    drive(model, scenario)
+
+
+def test_a_picture_that_was_made_comes_back_without_work(model, monkeypatch):
+    async def scenario(explorer):
+        explorer.filter.value = 3
+        await finished(explorer)
+        first, image, facts = explorer.result, explorer.picture.value, explorer.facts.value
+        explorer.filter.value = 4
+        await finished(explorer)
+        monkeypatch.setattr(helpers, "frames", None)  # whoever works now fails
+        explorer.filter.value = 3
+        await finished(explorer)
+        assert explorer.result is first
+        assert (explorer.picture.value, explorer.facts.value) == (image, facts)
+
+    drive(model, scenario)
+
+
+def test_other_weights_make_another_picture():
+    model = patterns.load()  # its own, because it is changed
+
+    async def scenario(explorer):
+        explorer.filter.value = 3
+        await finished(explorer)
+        first = explorer.result
+        kernel = model.get_layer(explorer.layer.value).kernel
+        kernel.assign(-kernel)
+        explorer.filter.value = 4
+        await finished(explorer)
+        explorer.filter.value = 3
+        await finished(explorer)
+        assert not np.array_equal(explorer.result.image, first.image)
+
+    drive(model, scenario)
+
+
+def test_no_more_pictures_are_kept_than_fit(model, monkeypatch):
+    monkeypatch.setattr(explorer_module, "KEPT", 3 * 64 * 64 * 3)
+
+    async def scenario(explorer):
+        for number in range(6):
+            explorer.filter.value = number
+            await finished(explorer)
+        assert [key[0] for key in explorer.kept] == [3, 4, 5]
+
+    drive(model, scenario)
+
+
+def test_the_sheet_shows_all_filters_and_a_tile_chooses_one(model):
+    async def scenario(explorer):
+        explorer.layer.value = "block4_conv1"
+        assert explorer.sheet.layout.display == "none"
+        drawn = []
+        explorer.range.observe(lambda change: drawn.append(change["new"]), "value")
+        explorer.overview.value = True
+        assert explorer.sheet.layout.display is None
+        await finished(explorer)
+        assert [f"filters 0 to 63, {n} drawn" for n in range(8, 64, 8)] == [
+            each for each in drawn if "drawn" in each and ", 0 drawn" not in each
+        ]
+        assert explorer.range.value == "filters 0 to 63"
+        assert len(explorer.grid.children) == 64
+        style = explorer.tile_images.value
+        assert len(set(re.findall(r"\.tile-\d+", style))) == 64
+        # The tile shows the filter that it chooses.
+        data = re.search(r"base64,([^)]*)", style)[1]
+        sheet = np.asarray(Image.open(io.BytesIO(explorer_module.base64.b64decode(data))))
+        side = explorer_module.TILE
+        top, left = 37 // 8 * side, 37 % 8 * side
+        expected = helpers.visualize(model, "block4_conv1", [37], steps=30, size=64, rescue=False)[
+            0
+        ].image
+        tile = np.asarray(
+            Image.fromarray(sheet[top : top + side, left : left + side]).resize((64, 64))
+        )
+        assert alike(tile, expected) > 0.8
+        position = re.search(r"tile-37 \{ background-position: -(\d+)px -(\d+)px", style)
+        assert (int(position[1]), int(position[2])) == (left, top)
+        explorer.tiles[37].click()
+        await finished(explorer)
+        assert explorer.filter.value == explorer.result.filter == 37
+        explorer.overview.value = False
+        assert explorer.sheet.layout.display == "none"
+
+    drive(model, scenario)
+
+
+def test_a_large_layer_has_pages(model):
+    async def scenario(explorer):
+        explorer.layer.value = "block5_conv3"
+        explorer.overview.value = True
+        await finished(explorer)
+        assert explorer.back.disabled and not explorer.forth.disabled
+        explorer.forth.click()
+        assert explorer.running
+        await finished(explorer)
+        assert explorer.range.value == "filters 64 to 95" and explorer.forth.disabled
+        assert [tile.description.split(",")[0] for tile in explorer.grid.children] == [
+            str(n) for n in range(64, 96)
+        ]
+        explorer.tiles[5].click()
+        await finished(explorer)
+        assert explorer.result.filter == 69
+        explorer.layer.value = "block1_conv1"
+        await finished(explorer)
+        assert explorer.range.value == "filters 0 to 15" and len(explorer.grid.children) == 16
+
+    drive(model, scenario)
+
+
+def test_the_sheet_marks_silent_filters():
+    model = patterns.load()
+    layer = model.get_layer("block2_conv2")
+    kernel, bias = layer.get_weights()
+    kernel[..., 5] = 0
+    layer.set_weights([kernel, np.where(np.arange(32) == 5, -1, bias)])
+
+    async def scenario(explorer):
+        explorer.overview.value = True
+        await finished(explorer)
+        assert explorer.tiles[5].description == "5, dead"
+        assert explorer.tiles[6].description == "6"
+        explorer.tiles[5].click()
+        await finished(explorer)
+        assert "dead, silent on the start image" in explorer.facts.value
+        assert "helpers.visualize would try other starts" in explorer.facts.value
+
+    drive(model, scenario)
+
+
+def test_the_slider_comes_before_the_sheet_which_goes_on_after(model):
+    async def scenario(explorer):
+        explorer.layer.value = "block4_conv3"
+        explorer.overview.value = True
+        await until(lambda: ", 8 drawn" in explorer.range.value)
+        explorer.filter.value = 7
+        await until(lambda: explorer.result.filter == 7)
+        assert "drawn" in explorer.range.value
+        await finished(explorer)
+        assert explorer.range.value == "filters 0 to 63"
+
+    drive(model, scenario)
+
+
+def test_save_writes_what_rerun_makes_again(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario(explorer):
+        explorer.filter.value = 6
+        await finished(explorer)
+        explorer.save.click()
+        (path,) = tmp_path.glob("filter_pictures/*.png")
+        assert f"saved as filter_pictures/{path.name}" in explorer.facts.value.replace("\\", "/")
+        explorer.iterations.value = 400
+        await until(lambda: explorer.progress.value >= 7 and explorer.progress.max == 400)
+        explorer.button.click()
+        await finished(explorer)
+        explorer.save.click()
+        assert len(list(tmp_path.glob("filter_pictures/*.png"))) == 2
+
+    drive(model, scenario)
+    for path in tmp_path.glob("filter_pictures/*.png"):
+        again = helpers.rerun(path, model)
+        assert "The same picture, every pixel of it." in capsys.readouterr().out
+        assert np.array_equal(again.image, np.asarray(Image.open(path)))
+
+
+def test_save_says_when_it_cannot(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "filter_pictures").write_text("a file where the folder should be")
+
+    async def scenario(explorer):
+        explorer.save.click()
+        assert "not saved, filter_pictures" in explorer.facts.value
+        assert "cannot be written" in explorer.facts.value
 
     drive(model, scenario)
 
 
 def test_an_error_is_shown_and_the_next_picture_works(model, monkeypatch):
     async def scenario(explorer):
-        await finished(explorer)
-
         def broken(*_args, **_kwargs):
-            raise RuntimeError("no memory for <this>")
+            raise RuntimeError("no memory for <this>\nand a second line")
 
         with monkeypatch.context() as patch:
-            patch.setattr(helpers, "ascend", broken)
+            patch.setattr(helpers, "frames", broken)
             explorer.filter.value = 7
             await finished(explorer)
-            assert "RuntimeError: no memory for &lt;this&gt;" in explorer.facts.value
-            assert explorer.button.description == "Run"
+            assert explorer.facts.value == "RuntimeError: no memory for &lt;this&gt;"
+            assert explorer.button.description == "Run" and explorer.left.value == "failed"
         explorer.filter.value = 8
         await finished(explorer)
         assert explorer.result.filter == 8
@@ -142,8 +406,6 @@ def test_an_error_is_shown_and_the_next_picture_works(model, monkeypatch):
 
 def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
     async def scenario(explorer):
-        await finished(explorer)
-
         def broken(*_args, **_kwargs):
             raise MemoryError("too much")
 
@@ -157,14 +419,17 @@ def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
     drive(model, scenario)
 
 
-def test_close_ends_the_run(model):
+def test_close_ends_the_run_and_every_part(model):
+    parts = []
+
     async def scenario(explorer):
-        explorer.iterations.value = 300
-        while explorer.progress.value < 3:
-            await asyncio.sleep(0.01)
+        explorer.iterations.value = 400
+        await until(lambda: explorer.progress.value >= 3)
+        parts.extend([explorer, explorer.picture, explorer.facts, *explorer.tiles])
         # drive() closes it, and looks for tasks that are left
 
     drive(model, scenario)
+    assert all(part.comm is None for part in parts)
 
 
 def test_two_explorers_do_not_disturb_each_other(model):
@@ -175,6 +440,12 @@ def test_two_explorers_do_not_disturb_each_other(model):
         await finished(explorer)
         await finished(other)
         assert (explorer.result.filter, other.result.filter) == (2, 9)
+        alone = helpers.visualize(model, explorer.layer.value, [2], size=64, rescue=False)[0]
+        assert np.array_equal(explorer.result.image, alone.image)
+        assert (
+            explorer.tile_images.value.split("--sheet")[0]
+            != other.tile_images.value.split("--sheet")[0]
+        )
         other.close()
 
     drive(model, scenario)
@@ -182,5 +453,152 @@ def test_two_explorers_do_not_disturb_each_other(model):
 
 def test_without_an_event_loop_the_picture_is_made_at_once(model):
     explorer = helpers.explorer(model, size=32)
-    assert explorer.result is not None and explorer.result.status == "alive"
+    assert explorer.result.status == "alive"
+    explorer.filter.value = 7
+    assert explorer.result.filter == 7 and not explorer.running
     assert "\n" not in repr(explorer) and "pocketvgg" in repr(explorer)
+    explorer.close()
+
+
+def test_without_widgets_there_is_a_still_picture_that_says_so(model, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(
+        explorer_module, "display", lambda data, metadata, raw: displayed.append((data, metadata))
+    )
+    explorer = helpers.explorer(model, size=64)
+    explorer._ipython_display_()
+    ((data, metadata),) = displayed
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    assert "a still picture stands here: block2_conv2 filter 0" in data["text/plain"]
+    assert metadata["image/jpeg"]["alt"] == data["text/plain"]
+    still = Image.open(io.BytesIO(explorer_module.base64.b64decode(data["image/jpeg"])))
+    assert np.asarray(still).std() > 30  # not an empty page
+    explorer.close()
+
+
+def test_running_the_cell_again_ends_what_it_made_before(model, monkeypatch):
+    class Shell:
+        execution_count = 1
+        cell = "a"
+
+        def get_parent(self):
+            return {"metadata": {"cellId": self.cell}}
+
+    shell = Shell()
+    monkeypatch.setattr(explorer_module, "get_ipython", lambda: shell)
+
+    async def scenario(explorer):
+        beside = helpers.explorer(model, size=64)
+        shell.execution_count, shell.cell = 2, "b"
+        elsewhere = helpers.explorer(model, size=64)
+        for each in (explorer, beside, elsewhere):
+            each.iterations.value = 400
+        await until(lambda: explorer.progress.value >= 1)
+        assert explorer.running and beside.running
+        shell.execution_count, shell.cell = 3, "a"
+        again = helpers.explorer(model, size=64)
+        await asyncio.sleep(0.2)
+        assert not explorer.running and not beside.running
+        assert explorer.comm is None and elsewhere.comm is not None and elsewhere.running
+        elsewhere.close()
+        again.close()
+
+    drive(model, scenario)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 8}, "size must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"recipe": "best"}, "recipe must be one of clear, plain, not 'best'"),
+    ],
+)
+def test_wrong_options_are_refused(model, options, said):
+    with pytest.raises(ValueError, match=said):
+        helpers.explorer(model, **options)
+
+
+def test_a_size_that_a_layer_cannot_take_is_said_and_survived():
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(4, 3, name="small"),
+            keras.layers.Conv2D(4, 65, name="wide"),
+        ]
+    )
+
+    async def scenario(explorer):
+        explorer.layer.value = "wide"
+        await finished(explorer)
+        assert "needs images of at least 67 pixels" in explorer.facts.value
+        explorer.size.value = 96
+        await finished(explorer)
+        assert explorer.result.layer == "wide" and explorer.result.recipe["size"] == 96
+
+    drive(model, scenario)
+
+
+def test_two_hundred_random_moves(model):
+    """No error, no task left, and memory that does not grow."""
+    rng = random.Random(0)
+    layers = ["block1_conv2", "block2_conv2", "block3_conv1", "block4_conv3"]
+
+    def move(explorer):
+        what = rng.randrange(12)
+        if what == 0:
+            explorer.layer.value = rng.choice(layers)
+        elif what == 1:
+            explorer.iterations.value = rng.randint(1, 400)
+        elif what == 2:
+            explorer.size.value = rng.choice([64, 96, 128])
+        elif what == 3:
+            explorer.recipe.value = rng.choice(["clear", "plain"])
+        elif what == 4:
+            explorer.dice.click()
+        elif what == 5:
+            explorer.button.click()
+        elif what == 6:
+            explorer.overview.value = not explorer.overview.value
+        elif what == 7:
+            rng.choice(explorer.tiles).click()
+        elif what == 8 and not explorer.forth.disabled:
+            explorer.forth.click()
+        elif what == 9 and not explorer.back.disabled:
+            explorer.back.click()
+        else:
+            explorer.filter.value = rng.randint(0, explorer.filter.max)
+
+    async def scenario(explorer):
+        failures = []
+
+        def look(change):
+            if change["new"] == "failed":
+                failures.append(explorer.facts.value)
+
+        explorer.left.observe(look, "value")
+        # Graphs are built once for a layer and stay; they are not what this test is about.
+        for recipe in helpers.RECIPES:
+            for layer in layers:
+                explorer.recipe.value, explorer.layer.value, explorer.size.value = (
+                    recipe,
+                    layer,
+                    128,
+                )
+                await finished(explorer)
+        explorer.overview.value = True
+        await finished(explorer)
+        before = psutil.Process().memory_info().rss
+        for _ in range(200):
+            move(explorer)
+            await asyncio.sleep(rng.choice([0, 0.01, 0.1]))
+            assert len(asyncio.all_tasks()) <= 3  # this one, the one at work, one that is ending
+        await finished(explorer)
+        grown = psutil.Process().memory_info().rss - before
+        assert not failures
+        assert grown < 50e6
+        assert len(asyncio.all_tasks()) == 1
+
+    drive(model, scenario)
