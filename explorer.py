@@ -28,7 +28,7 @@ from helpers import FilterPicture
 SIZES = (64, 96, 128, 192, 256, 384)  # pixels
 FOLDER = "filter_pictures"  # where Save writes, in the folder that the notebook runs in
 KEPT = 2**24  # bytes of pictures that are kept, to come back at once
-PAGE, BATCH, SHEET_SIZE, SHEET_STEPS, TILE = 64, 8, 64, 30, 56  # of the sheet of all filters
+PAGE, BATCH, SHEET_SIZE, SHEET_STEPS, TILE = 64, 16, 64, 30, 56  # of the sheet of all filters
 LOOK = 0.04  # seconds from one look at a climb to the next; a browser shows about half of the looks
 
 # The explorers of each cell and the number of its run, so that they end when the cell is run again.

@@ -264,7 +264,7 @@ def test_the_sheet_shows_all_filters_and_a_tile_chooses_one(model):
         explorer.overview.value = True
         assert explorer.sheet.layout.display is None
         await finished(explorer)
-        assert [f"filters 0 to 63, {n} drawn" for n in range(8, 64, 8)] == [
+        assert [f"filters 0 to 63, {n} drawn" for n in range(16, 64, 16)] == [
             each for each in drawn if "drawn" in each and ", 0 drawn" not in each
         ]
         assert explorer.range.value == "filters 0 to 63"
@@ -341,7 +341,7 @@ def test_the_slider_comes_before_the_sheet_which_goes_on_after(model):
     async def scenario(explorer):
         explorer.layer.value = "block4_conv3"
         explorer.overview.value = True
-        await until(lambda: ", 8 drawn" in explorer.range.value)
+        await until(lambda: ", 16 drawn" in explorer.range.value)
         explorer.filter.value = 7
         await until(lambda: explorer.result.filter == 7)
         assert "drawn" in explorer.range.value
