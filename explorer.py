@@ -160,20 +160,19 @@ class Explorer(widgets.VBox):
         self.back = widgets.Button(icon="chevron-left", layout=widgets.Layout(width="40px"))
         self.forth = widgets.Button(icon="chevron-right", layout=widgets.Layout(width="40px"))
         self.range = widgets.Label()
-        self.tile_images = widgets.HTML()
+        self.tile_images, self.mark = widgets.HTML(), widgets.HTML()
         columns = f"repeat(auto-fill, {TILE + 4}px)"
         self.grid = widgets.GridBox(layout=widgets.Layout(grid_template_columns=columns))
         self.sheet = widgets.VBox(
-            [widgets.HBox([self.back, self.range, self.forth]), self.grid, self.tile_images],
+            [
+                widgets.HBox([self.back, self.range, self.forth]),
+                self.grid,
+                self.tile_images,
+                self.mark,
+            ],
             layout=widgets.Layout(display="none"),
         )
-        pictures = widgets.VBox(
-            [
-                self.picture,
-                self.curve,
-                widgets.HBox([self.start, widgets.Label("the start, for comparison")]),
-            ]
-        )
+        pictures = widgets.VBox([self.picture, self.curve])
         controls = widgets.VBox(
             [
                 self.layer,
@@ -185,6 +184,7 @@ class Explorer(widgets.VBox):
                 widgets.HBox([self.button, self.save, self.overview]),
                 self.progress,
                 self.left,
+                widgets.HBox([self.start, widgets.Label("the start, for comparison")]),
             ]
         )
         both = widgets.HBox([pictures, controls], layout=widgets.Layout(flex_flow="row wrap"))
@@ -204,6 +204,7 @@ class Explorer(widgets.VBox):
         self.layer.observe(self.layer_changed, "value")
         for control in (self.filter, self.iterations, self.size, self.recipe, self.seed):
             control.observe(self.restart, "value")
+        self.filter.observe(self.mark_tile, "value")
         self.overview.observe(self.overview_changed, "value")
         self.button.on_click(self.run_or_stop)
         self.dice.on_click(self.throw)
@@ -484,6 +485,14 @@ class Explorer(widgets.VBox):
         self.grid.children = self.tiles[: len(numbers)]
         self.back.disabled, self.forth.disabled = self.page == 0, numbers[-1] == self.filter.max
         self.show_sheet({})
+        self.mark_tile()
+
+    def mark_tile(self, _change: dict | None = None) -> None:
+        """Puts a frame around the tile of the chosen filter."""
+        place = self.filter.value - self.page * PAGE
+        self.mark.value = (
+            f"<style>.sheet-{self.model_id} .tile-{place} {{ outline: 3px solid #e8710a; }}</style>"
+        )
 
     def show_sheet(self, done: dict[int, FilterPicture]) -> None:
         """Shows the small pictures that are made: one image, of which each button has its part."""
@@ -500,7 +509,7 @@ class Explorer(widgets.VBox):
             sheet[top : top + TILE, left : left + TILE] = cv2.resize(
                 done[number].image, (TILE, TILE), interpolation=cv2.INTER_AREA
             )
-            name = f"{number}, dead" if done[number].status == "dead" else f"{number}"
+            name = f"{number} dead" if done[number].status == "dead" else f"{number}"
             if self.tiles[place].description != name:
                 self.tiles[place].description = name
             rules.append(
@@ -510,7 +519,7 @@ class Explorer(widgets.VBox):
         data = base64.b64encode(jpeg(sheet, 8 * TILE)).decode()
         self.tile_images.value = (
             f"<style>.sheet-{self.model_id} {{ --sheet: url(data:image/jpeg;base64,{data}); }} "
-            f".sheet-{self.model_id} button {{ padding: 0; line-height: 96px; overflow: hidden; }} "
+            f".sheet-{self.model_id} button {{ padding: 0; line-height: 96px; overflow: hidden; font-size: 11px; }} "
             + " ".join(rules)
             + "</style>"
         )

@@ -288,6 +288,7 @@ def test_the_sheet_shows_all_filters_and_a_tile_chooses_one(model):
         explorer.tiles[37].click()
         await finished(explorer)
         assert explorer.filter.value == explorer.result.filter == 37
+        assert f".sheet-{explorer.model_id} .tile-37 {{ outline" in explorer.mark.value
         explorer.overview.value = False
         assert explorer.sheet.layout.display == "none"
 
@@ -304,12 +305,12 @@ def test_a_large_layer_has_pages(model):
         assert explorer.running
         await finished(explorer)
         assert explorer.range.value == "filters 64 to 95" and explorer.forth.disabled
-        assert [tile.description.split(",")[0] for tile in explorer.grid.children] == [
+        assert [tile.description.split()[0] for tile in explorer.grid.children] == [
             str(n) for n in range(64, 96)
         ]
         explorer.tiles[5].click()
         await finished(explorer)
-        assert explorer.result.filter == 69
+        assert explorer.result.filter == 69 and ".tile-5 " in explorer.mark.value
         explorer.layer.value = "block1_conv1"
         await finished(explorer)
         assert explorer.range.value == "filters 0 to 15" and len(explorer.grid.children) == 16
@@ -327,7 +328,7 @@ def test_the_sheet_marks_silent_filters():
     async def scenario(explorer):
         explorer.overview.value = True
         await finished(explorer)
-        assert explorer.tiles[5].description == "5, dead"
+        assert explorer.tiles[5].description == "5 dead"
         assert explorer.tiles[6].description == "6"
         explorer.tiles[5].click()
         await finished(explorer)

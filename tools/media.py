@@ -138,7 +138,7 @@ def strip(pictures: list[helpers.FilterPicture]) -> None:
 
 def explorer() -> None:
     """A screenshot of the explorer in JupyterLab, by headless Chromium."""
-    from explorer_screenshot import screenshot
+    from browser import screenshot
 
     write("explorer.png", screenshot())
 
