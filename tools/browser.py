@@ -33,9 +33,11 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         f"--ServerApp.port={port}",
         "--IdentityProvider.token=",
         "--LabApp.expose_app_in_browser=True",  # so that its commands can be called
-        "--LabApp.news_url=None",  # neither a question about news nor a look for them
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
+    # No question whether to look for news, which would lie over the page.
+    settings = folder / ".jupyter/lab/user-settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder}"]
     environment = {
         **os.environ,
