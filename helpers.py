@@ -317,13 +317,21 @@ def plain_climb(network: keras.Model) -> Callable:
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
-        ]
+        ],
+        autograph=False,  # it would take as long as all the rest of the trace
     )
     def climb(images, filters, step_size, steps):
-        history = tf.TensorArray(tf.float32, size=steps)
-        for step in tf.range(steps):
+        def one_more(number, images, history):
             images, activation = gradient_step(in_float32, images, filters, step_size)
-            history = history.write(step, activation)
+            return number + 1, images, history.write(number, activation)
+
+        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
+        _, images, history = tf.while_loop(
+            lambda number, images, history: number < steps,
+            one_more,
+            (tf.constant(0), images, history),
+            parallel_iterations=1,
+        )
         return images, history.stack()
 
     return climb

@@ -1,6 +1,7 @@
 """helpers: networks, images, activations, ascent, pictures, grids."""
 
 import base64
+import dataclasses
 import io
 import itertools
 import json
@@ -248,7 +249,7 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
     one.set_weights([np.full((3, 3, 3, 4), 1 / 27), np.full(4, -1.01)])
     start = np.full((16, 16, 3), 300.0, np.float32)
     past = np.array([[0.2]], np.float32)
-    order = {"layer": "one", "recipe": "plain", "size": 16, "seed": 0}
+    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
     picture = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
     assert picture.status == "dead" and "on the way" in picture.reason
 
@@ -259,7 +260,7 @@ def test_dead_and_alive_where_activations_are_negative(picture, noise, status, m
     monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[noise], [picture]], "f4"))
     start = helpers.random_image(16)
     past = np.full((1, 1), -50, np.float32)
-    order = {"layer": "one", "recipe": "plain", "size": 16, "seed": 0}
+    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
     made = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
     assert made.status == status
 
@@ -298,7 +299,7 @@ def test_a_picture_that_is_still_noise_is_called_dead():
     answers = helpers.activations(network, "one", helpers.deprocess(start)[None])[0]
     number = int(np.argmax(answers))
     past = np.full((1, 1), 0.1, np.float32)
-    order = {"layer": "one", "recipe": "plain", "size": 16, "seed": 0}
+    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
     picture = helpers.finish(network, [number], helpers.deprocess(start)[None], past, order)[0]
     assert picture.activation == pytest.approx(answers[number], rel=1e-4) and answers[number] > 0
     assert picture.status == "dead" and "hardly more than on noise" in picture.reason
@@ -411,6 +412,33 @@ def test_save_and_rerun_give_the_same_picture(model, tmp_path):
     assert np.array_equal(again.image, picture.image) and again.recipe == picture.recipe
     with pytest.raises(ValueError, match=r"saved as \.png"):
         picture.save(tmp_path / "p.jpg")
+
+
+@pytest.mark.parametrize("recipe", helpers.RECIPES)
+def test_a_picture_that_was_stopped_is_stopped_there_again(model, recipe, tmp_path, capsys):
+    call = {"recipe": recipe, "steps": 40, "size": 64}
+    whole = helpers.visualize(model, "block2_conv1", [3], **call)[0]
+    for stop in (1, 13, 30, 31):  # "clear" lays its tile out after 30
+        picture = helpers.visualize(model, "block2_conv1", [3], **call, stop_after=stop)[0]
+        assert len(picture.history) == stop and f"{stop} of 40 steps" in str(picture)
+        # The schedule is that of 40 steps, not of fewer.
+        assert np.array_equal(picture.history, whole.history[:stop])
+        picture.save(tmp_path / "p.png")
+        assert np.array_equal(helpers.rerun(tmp_path / "p.png").image, picture.image)
+        assert "The same picture" in capsys.readouterr().out
+    ended = helpers.visualize(model, "block2_conv1", [3], **call, stop_after=40)[0]
+    assert np.array_equal(ended.image, whole.image) and ended.recipe == whole.recipe
+
+
+def test_rerun_says_how_far_off_it_is(model, tmp_path, capsys):
+    picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
+    brighter = np.where(picture.image < 200, picture.image + 3, picture.image - 3).astype(np.uint8)
+    dataclasses.replace(picture, image=brighter).save(tmp_path / "p.png")
+    helpers.rerun(tmp_path / "p.png")
+    assert capsys.readouterr().out == "Not the same: 3 grey levels from the file on average.\n"
+    dataclasses.replace(picture, image=brighter[:8]).save(tmp_path / "p.png")
+    with pytest.raises(ValueError, match=r"is \(8, 16, 3\), its recipe makes \(16, 16, 3\)"):
+        helpers.rerun(tmp_path / "p.png")
 
 
 def test_rerun_notices_other_weights(model, tmp_path):
