@@ -101,7 +101,10 @@ class Truncated:
 
     def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool):
         self.layer = model.get_layer(layer)
-        self.original = keras.Model(model.inputs[0], self.layer.input)
+        before = self.layer.input
+        if before is model.inputs[0]:  # a model that ends where it begins cannot be copied
+            before = keras.layers.Identity()(before)
+        self.original = keras.Model(model.inputs[0], before)
         self.precision = precision
         shared = precision == "float32" and not leak
         self.network = (
