@@ -38,7 +38,7 @@ _of_cell: dict[str, tuple[int, list[Explorer]]] = {}
 def end_older(explorer: Explorer) -> None:
     """Closes what an earlier run of the cell has made; front ends that do not name cells keep it."""
     shell = get_ipython()
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    parent = (shell.get_parent() if hasattr(shell, "get_parent") else None) or {}
     cell = (parent.get("metadata") or {}).get("cellId")
     if cell is None:
         return
@@ -100,7 +100,7 @@ class Explorer(widgets.VBox):
         order = helpers.order_of(model, layer, recipe=recipe, size=size, seed=seed, rescue=False)
         self.model = model
         self.kept: OrderedDict[tuple, tuple[FilterPicture, float]] = OrderedDict()
-        self.climbing = False
+        self.climbing = self.anew = False
         self.result: FilterPicture | None = None
         self.page = 0
         # Begins with a filter that has something to climb.
@@ -244,10 +244,6 @@ class Explorer(widgets.VBox):
         """Whether something is in the making."""
         return self.task is not None and not self.task.done()
 
-    def key(self) -> tuple:
-        """What the picture of the controls is kept under."""
-        return (self.filter.value, *self.order().values())
-
     def layer_changed(self, change: dict) -> None:
         """Gives the filter slider the range of the chosen layer, and starts."""
         # A number that the layer does not have is cut to its last, and that starts by itself.
@@ -265,7 +261,7 @@ class Explorer(widgets.VBox):
         if self.running:
             self.stop()
         else:
-            self.kept.pop(self.key(), None)
+            self.anew = True
             self.restart()
 
     def overview_changed(self, change: dict) -> None:
@@ -308,6 +304,7 @@ class Explorer(widgets.VBox):
         """Ends what is in the making; the best picture so far stays."""
         if self.task is not None:
             self.task.cancel()
+        self.climbing = False
         self.button.description, self.button.icon = "Run", "play"
 
     def restart(self, _change: dict | None = None) -> None:
@@ -380,7 +377,8 @@ class Explorer(widgets.VBox):
         """Makes the picture that the controls ask for, showing it as it grows."""
         task, number, order = self.task, self.filter.value, self.order()
         key = (number, *order.values())
-        if key in self.kept:
+        anew, self.anew = self.anew, False
+        if key in self.kept and not anew:
             self.kept.move_to_end(key)
             self.show(*self.kept[key])
             return
@@ -395,7 +393,7 @@ class Explorer(widgets.VBox):
         start = helpers.start_image(order)
         self.start.value, self.picture.value = jpeg(start, 96), jpeg(start, 320)
         history: list[np.ndarray] = []
-        done, stopped = 0, False
+        done, cancelled = 0, False
         try:
             await asyncio.sleep(0.01)
             begun = time.perf_counter()
@@ -415,14 +413,14 @@ class Explorer(widgets.VBox):
             if not history:
                 self.left.value = "stopped before the first step"
                 raise
-            stopped = done < steps
+            cancelled = True
         picture = helpers.finish(
             self.model, [number], images, np.concatenate(history)[:, None], order
         )[0]
-        if not stopped:
+        if done == steps:
             self.keep(key, picture, seconds)
         self.show(picture, seconds)
-        if stopped:
+        if cancelled:
             raise asyncio.CancelledError
 
     async def fill_sheet(self) -> None:

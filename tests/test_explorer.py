@@ -420,6 +420,55 @@ def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
     drive(model, scenario)
 
 
+def test_weights_that_are_not_finite_are_said_whatever_is_pressed():
+    model = patterns.load()
+
+    async def scenario(explorer):
+        layer = model.get_layer("block1_conv1")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * np.nan, bias])
+        for press in (explorer.button.click, lambda: setattr(explorer.filter, "value", 3)):
+            explorer.facts.value = ""
+            press()
+            await finished(explorer)
+            assert "has weights that are not finite" in explorer.facts.value
+        layer.set_weights([kernel, bias])
+        explorer.button.click()
+        await finished(explorer)
+        assert explorer.result.filter == 3
+
+    drive(model, scenario)
+
+
+def test_the_sheet_opens_after_a_climb_that_was_stopped_at_once(model):
+    async def scenario(explorer):
+        explorer.iterations.value = 400
+        await until(lambda: explorer.progress.value >= 1 and explorer.progress.max == 400)
+        explorer.filter.value = 9  # a climb is dropped for another one
+        explorer.button.click()  # that has not begun yet
+        await finished(explorer)
+        explorer.overview.value = True
+        await until(lambda: explorer.range.value == "filters 0 to 31")
+
+    drive(model, scenario)
+
+
+def test_a_layer_of_one_filter(model):
+    import keras
+
+    network = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Conv2D(1, 3, name="one")]
+    )
+
+    async def scenario(explorer):
+        assert explorer.filter.max >= explorer.filter.value == 0
+        explorer.overview.value = True
+        await finished(explorer)
+        assert explorer.range.value == "filters 0 to 0"
+
+    drive(network, scenario)
+
+
 def test_close_ends_the_run_and_every_part(model):
     parts = []
 
