@@ -129,9 +129,10 @@ class Truncated:
             padding=layer.padding,
             dilation_rate=layer.dilation_rate,
         )
-        own = tf.range(tf.shape(filters)[0]) if layer.groups == 1 else filters
-        maps = tf.gather(tf.transpose(maps, (0, 3, 1, 2)), own, axis=1, batch_dims=1)
-        maps = tf.cast(maps, tf.float32)
+        maps = tf.cast(maps, tf.float32)  # (n, h, w, n); of each image its own is wanted
+        own = tf.range(tf.size(filters)) if layer.groups == 1 else filters
+        mine = tf.one_hot(own, tf.shape(maps)[-1])[:, None, None]
+        maps = tf.reduce_sum(maps * mine, axis=-1)  # (n, h, w)
         if layer.use_bias:
             maps += tf.gather(tf.cast(layer.bias, tf.float32), filters)[:, None, None]
         return tf.reduce_mean(self.activation(maps), axis=(1, 2))
@@ -159,17 +160,36 @@ def random_spectrum(size: int, seed: int) -> np.ndarray:
 
 
 def wave_sizes(size: int) -> np.ndarray:
-    """How strong each wave of a spectrum is, (size, size // 2 + 1): as 1 / frequency, as in nature."""
+    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency, as in nature."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)
+    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)[..., None]
+
+
+def wave_counts(size: int) -> np.ndarray:
+    """How often each wave stands in the whole Fourier transform, (size, size // 2 + 1, 1): once or twice."""
+    column = np.arange(size // 2 + 1)
+    counts = np.where((column == 0) | (2 * column == size), 1, 2)
+    return np.tile(counts[None, :, None], (size, 1, 1)).astype(np.float32)
 
 
 def contours(spectrum, waves):
     """Images before the sigmoid, (n, size, size, 3), of spectra (n, 3, size, size // 2 + 1, 2)."""
     size = tf.shape(spectrum)[2]
-    amplitudes = tf.complex(*tf.unstack(spectrum * waves[..., None], axis=-1))
-    planes = tf.signal.irfft2d(amplitudes, fft_length=tf.stack([size, size]))
+    amplitudes = tf.bitcast(spectrum * waves, tf.complex64)  # the last axis is real and imaginary
+    planes = tf.raw_ops.IRFFT2D(input=amplitudes, fft_length=[size, size])
     return tf.einsum("nchw,dc->nhwd", planes, COLOURS)
+
+
+def contours_back(gradient, weights):
+    """The gradient for spectra from that for `contours` (n, size, size, 3), but for a constant factor.
+
+    `weights` are the product of `wave_sizes` and `wave_counts`. Written out, because TensorFlow's own
+    gradient of a Fourier transform takes as long to trace as half a network.
+    """
+    planes = tf.einsum("nhwd,dc->nchw", gradient, COLOURS)
+    size = tf.shape(planes)[2]
+    amplitudes = tf.raw_ops.RFFT2D(input=planes, fft_length=[size, size])
+    return tf.bitcast(amplitudes, tf.float32) * weights
 
 
 def pictures(spectrum: np.ndarray) -> np.ndarray:
@@ -182,7 +202,7 @@ def spectra(images: np.ndarray) -> np.ndarray:
     """The spectra whose images are `images` (n, size, size, 3) uint8, nearly."""
     share = np.clip(images / 255.0, 0.02, 0.98)
     planes = np.einsum("nhwd,cd->nchw", np.log(share / (1 - share)), np.linalg.inv(COLOURS))
-    amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1])
+    amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1])[..., 0]
     return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
 
 
@@ -194,7 +214,7 @@ def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
     """
     half = spectrum.shape[2]
     amplitudes = spectrum[..., 0] + 1j * spectrum[..., 1]
-    tile = np.fft.irfft2(amplitudes * wave_sizes(half), s=(half, half))
+    tile = np.fft.irfft2(amplitudes * wave_sizes(half)[..., 0], s=(half, half))
     # 1 in one half of the side, 0 in the other, over an eighth of the side from one to the other.
     angle = np.pi * (np.arange(2 * half) + 0.5) / half
     fade = np.clip(0.5 + 1.25 * np.sin(angle), 0, 1)
@@ -203,27 +223,44 @@ def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
         for right, columns in ((0, fade), (roll, 1 - fade)):
             quarter = np.tile(np.roll(tile, (down, right), axis=(2, 3)), (1, 1, 2, 2))
             planes += rows[:, None] * columns * quarter
-    amplitudes = np.fft.rfft2(planes) / wave_sizes(2 * half)
+    amplitudes = np.fft.rfft2(planes) / wave_sizes(2 * half)[..., 0]
     large = np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
     return large + random_spectrum(2 * half, seed)
 
 
-def moved(images, seed, step, roll):
-    """The images as they look when all are shifted, turned and scaled a little, by chance.
+class Looks(NamedTuple):
+    """How the image is moved before each step is looked at, and how to move a gradient back."""
 
-    Before that they are rolled by up to `roll` whole pixels: a sum of waves goes on where it began.
+    rolls: (
+        np.ndarray
+    )  # (steps, 2) int32: by whole pixels, down and right, what leaves comes in again
+    transforms: np.ndarray  # (steps, 1, 8) float32: then shifted, turned and scaled
+    inverses: np.ndarray  # (steps, 1, 8) float32
+
+
+def looks(steps: int, size: int, seed: int, roll: float) -> Looks:
+    """Looks for so many steps: all by chance, the first steps the same however many follow.
+
+    A look is turned, scaled and shifted by at most TURN, SCALE and SHIFT, after it is rolled by up to
+    `roll` pixels: a sum of waves goes on where it began.
     """
-    size = tf.cast(tf.shape(images)[1], tf.float32)
-    chance = tf.random.stateless_uniform([6], tf.stack([seed, tf.cast(step, tf.int64)]), -1, 1)
-    images = tf.roll(images, tf.cast(chance[4:] * roll, tf.int32), axis=(1, 2))
-    angle, scale = chance[0] * TURN * np.pi / 180, 1 + chance[1] * SCALE
-    a, b, centre = scale * tf.cos(angle), scale * tf.sin(angle), (size - 1) / 2
-    right = centre - a * centre + b * centre + chance[2] * SHIFT
-    down = centre - b * centre - a * centre + chance[3] * SHIFT
-    transform = tf.stack([a, -b, right, b, a, down, 0.0, 0.0])[None]
+    chance = np.random.default_rng(seed).uniform(-1, 1, (steps, 6))
+    angle, scale = np.deg2rad(chance[:, 0] * TURN), 1 + chance[:, 1] * SCALE
+    a, b, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
+    right = centre - a * centre + b * centre + chance[:, 2] * SHIFT
+    down = centre - b * centre - a * centre + chance[:, 3] * SHIFT
+    zero, one = np.zeros(steps), np.ones(steps)
+    matrices = np.stack([a, -b, right, b, a, down, zero, zero, one], 1).reshape(-1, 3, 3)
+    both = (matrices, np.linalg.inv(matrices))  # similarities: the last row stays 0, 0, 1
+    flat = (each.reshape(-1, 1, 9)[..., :8].astype(np.float32) for each in both)
+    return Looks((chance[:, 4:] * roll).astype(np.int32), *flat)
+
+
+def transformed(images, transform):
+    """The images (n, size, size, 3), all shifted, turned and scaled by one transform (1, 8)."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=tf.repeat(transform, tf.shape(images)[0], axis=0),
+        transforms=transform,
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
@@ -243,7 +280,7 @@ class State(NamedTuple):
     best: tf.Tensor  # (n,) highest activation so far
     best_spectrum: tf.Tensor  # where that was
     contrast: tf.Tensor  # (n,) the most that the image may have
-    step: tf.Tensor  # () int32
+    step: tf.Tensor  # () float32: how many were done
 
 
 class Climber:
@@ -253,28 +290,30 @@ class Climber:
         self.network = Truncated(model, layer, precision, leak)
         spectrum = tf.TensorSpec([None, 3, None, None, 2], tf.float32)
         numbers = tf.TensorSpec([None], tf.float32)
-        count = tf.TensorSpec([], tf.int32)
+        number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([None, 1, 8], tf.float32)
+        wave = tf.TensorSpec([None, None, 1], tf.float32)
         self.climb = tf.function(
             self._climb,
             autograph=False,
             input_signature=[
-                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, count),
-                tf.TensorSpec([None, None], tf.float32),
+                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, number),
+                wave,
+                wave,
+                Looks(tf.TensorSpec([None, 2], tf.int32), transform, transform),
                 tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([], tf.float32),
-                tf.TensorSpec([], tf.int64),
-                tf.TensorSpec([], tf.float32),
-                count,
+                number,
             ],
         )
 
-    def _climb(self, state, waves, filters, rate, seed, roll, steps):
-        """`steps` more steps: the new state, and the activations (steps, n)."""
+    def _climb(self, state, waves, weights, moves, filters, rate):
+        """A step for each of `moves`: the new state, and the activations (steps, n)."""
         # A loop written out and not converted: AutoGraph would take as long as all the rest of the trace.
+        steps = tf.shape(moves.rolls)[0]
         history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
 
         def one_more(number, state, history):
-            state, activation = self.step(state, waves, filters, rate, seed, roll)
+            look = Looks(*(each[number] for each in moves))
+            state, activation = self.step(state, waves, weights, look, filters, rate)
             return number + 1, state, history.write(number, activation)
 
         _, state, history = tf.while_loop(
@@ -285,14 +324,17 @@ class Climber:
         )
         return state, history.stack()
 
-    def step(self, state, waves, filters, rate, seed, roll):
+    def step(self, state, waves, weights, look, filters, rate):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
+        height = contours(state.spectrum, waves)
+        share = tf.sigmoid(height)
+        seen = transformed(tf.roll(255 * share, look.rolls, axis=(1, 2)), look.transforms)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.spectrum)
-            height = contours(state.spectrum, waves)
-            images = moved(255 * tf.sigmoid(height), seed, state.step, roll)
-            activation = self.network(images, filters)
-        gradient = tape.gradient(activation, state.spectrum)
+            tape.watch(seen)
+            activation = self.network(seen, filters)
+        gradient = transformed(tape.gradient(activation, seen), look.inverses)
+        gradient = tf.roll(gradient, -look.rolls, axis=(1, 2)) * share * (1 - share)
+        gradient = contours_back(gradient, weights)
         better = activation >= state.best  # equal too: from silence to silence is progress
         best_spectrum = tf.where(
             better[:, None, None, None, None], state.spectrum, state.best_spectrum
@@ -301,10 +343,9 @@ class Climber:
         size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3, 4), keepdims=True))
         gradient = tf.math.divide_no_nan(gradient, size)
         step = state.step + 1
-        count = tf.cast(step, tf.float32)
         mean = 0.9 * state.mean + 0.1 * gradient
         square = 0.999 * state.square + 0.001 * gradient**2
-        direction = (mean / (1 - 0.9**count)) / (tf.sqrt(square / (1 - 0.999**count)) + EPSILON)
+        direction = (mean / (1 - 0.9**step)) / (tf.sqrt(square / (1 - 0.999**step)) + EPSILON)
         # What has more contrast than it may have is scaled back.
         contrast = tf.math.reduce_std(height, axis=(1, 2, 3))
         scale = tf.minimum(1.0, tf.math.divide_no_nan(state.contrast, contrast))
@@ -320,13 +361,12 @@ def begin(spectrum: np.ndarray) -> State:
     rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
     # A real image to start from may keep the contrast that it has.
     own = tf.math.reduce_std(contours(start, wave_sizes(spectrum.shape[2])), axis=(1, 2, 3))
-    return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0))
+    return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0.0))
 
 
 def next_chunk(chunk: int, took: float, seconds: float) -> int:
     """How many steps to take next so that they take about `seconds`, `chunk` having taken `took`."""
-    # The first chunk pays for building the graph, so growth is limited and shrinking is not.
-    return max(1, min(2 * chunk, int(chunk * seconds / took)))
+    return max(1, int(chunk * seconds / took))
 
 
 COARSE_SHARE = 0.75  # of the steps are done on the tile
@@ -357,23 +397,25 @@ def ascend(
 
     Yields (best images so far (n, size, size, 3) uint8, activations (k, n) since the last).
     """
-    small = int(sum(count for _, count in climbers) * COARSE_SHARE) if coarse else 0
+    total = sum(count for _, count in climbers)
+    small = int(total * COARSE_SHARE) if coarse else 0
     if small:
         tile = random_spectrum(start.shape[2] // 2, seed)
         start = np.repeat(tile[None], len(filters), axis=0)
-    state = begin(start)
+    state, first, done, chunk = begin(start), 0, 0, 1
     numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)
-    key, chunk, done = tf.constant(seed, tf.int64), 1, 0
+    side = start.shape[2]
+    moves = looks(small or total, side, seed, side / 2 if texture and small else 0.0)
     for climber, count in climbers:
         copy_weights(climber.network.original, climber.network.network)
         end = min(done + count, stop or done + count)
         while done < end:
             begun = time.perf_counter()
             chunk = min(chunk, (min(small, end) if done < small else end) - done)
-            side = state.spectrum.shape[2]
-            roll = tf.constant(side / 2 if texture and done < small else 0.0)
+            waves = wave_sizes(side)
+            some = Looks(*(each[done - first : done - first + chunk] for each in moves))
             state, history = climber.climb(
-                state, wave_sizes(side), numbers, rate, key, roll, tf.constant(chunk)
+                state, waves, waves * wave_counts(side), some, numbers, rate
             )
             done += chunk
             best = pictures(state.best_spectrum.numpy())
@@ -381,3 +423,5 @@ def ascend(
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
                 state = begin(tiled(state.best_spectrum.numpy(), seed, side // 2 if texture else 0))
+                side, first = 2 * side, small
+                moves = looks(total - small, side, seed, 0.0)

@@ -774,12 +774,17 @@ def finish(
     no more than the noise that the climb began with, made a picture in the same way, is called dead; so is
     one that does so by less than `floor` times what noise does to the average filter of the layer.
     """
-    noise = start_image(order)
-    answers = activations(model, order["layer"], np.concatenate([noise[None], images]))
-    usual = float(np.abs(answers[0]).mean())
+    layer = order["layer"]
+    noise = prepared(
+        model,
+        ("noise", *(order[key] for key in ("weights", "layer", "recipe", "size", "seed"))),
+        lambda: activations(model, layer, start_image(order)[None])[0],
+    )
+    usual = float(np.abs(noise).mean())
+    answers = activations(model, layer, images)
     result = []
     for row, number in enumerate(filters):
-        activation, silence = float(answers[row + 1, number]), float(answers[0, number])
+        activation, silence = float(answers[row, number]), float(noise[number])
         past = history[:, row]
         status = "dead"
         if activation == 0 and not past.any():

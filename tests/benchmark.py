@@ -185,10 +185,11 @@ def step_seconds(model: keras.Model, layer: str, precision: str, images: int) ->
     engine.copy_weights(climber.network.original, climber.network.network)
     start = np.repeat(engine.random_spectrum(SIZE, 0)[None], images, axis=0)
     numbers, waves = tf.range(images), engine.wave_sizes(SIZE)
+    weights, moves = waves * engine.wave_counts(SIZE), engine.looks(4, SIZE, 0, 0.0)
     seconds = []
     for _ in range(6):
         state, begun = engine.begin(start), time.perf_counter()
-        climber.climb(state, waves, numbers, 0.05, tf.constant(0, tf.int64), 0.0, 4)[1].numpy()
+        climber.climb(state, waves, weights, moves, numbers, 0.05)[1].numpy()
         seconds.append(time.perf_counter() - begun)
     return min(seconds[1:]) / 4
 

@@ -249,7 +249,7 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
     one.set_weights([np.full((3, 3, 3, 4), 1 / 27), np.full(4, -1.01)])
     start = np.full((16, 16, 3), 300.0, np.float32)
     past = np.array([[0.2]], np.float32)
-    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
+    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
     picture = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
     assert picture.status == "dead" and "on the way" in picture.reason
 
@@ -260,7 +260,7 @@ def test_dead_and_alive_where_activations_are_negative(picture, noise, status, m
     monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[noise], [picture]], "f4"))
     start = helpers.random_image(16)
     past = np.full((1, 1), -50, np.float32)
-    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
+    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
     made = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
     assert made.status == status
 
@@ -299,7 +299,7 @@ def test_a_picture_that_is_still_noise_is_called_dead():
     answers = helpers.activations(network, "one", helpers.deprocess(start)[None])[0]
     number = int(np.argmax(answers))
     past = np.full((1, 1), 0.1, np.float32)
-    order = {"layer": "one", "recipe": "plain", "steps": 1, "size": 16, "seed": 0}
+    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
     picture = helpers.finish(network, [number], helpers.deprocess(start)[None], past, order)[0]
     assert picture.activation == pytest.approx(answers[number], rel=1e-4) and answers[number] > 0
     assert picture.status == "dead" and "hardly more than on noise" in picture.reason
