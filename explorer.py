@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from IPython import get_ipython
 from IPython.display import display
+from matplotlib.figure import Figure
 
 import helpers
 from helpers import FilterPicture
@@ -50,9 +51,9 @@ def end_older(explorer: Explorer) -> None:
     _of_cell[cell] = (shell.execution_count, [*explorers, explorer])
 
 
-def jpeg(image: np.ndarray, side: int) -> bytes:
-    """The picture (h, w, 3) uint8 RGB as a JPEG file, its side made `side` pixels."""
-    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
+def jpeg(image: np.ndarray, height: int, width: int | None = None) -> bytes:
+    """The picture (h, w, 3) uint8 RGB as a JPEG file of `height` by `width` pixels, or square."""
+    large = cv2.resize(image, (width or height, height), interpolation=cv2.INTER_CUBIC)
     coded = cv2.imencode(".jpg", large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return coded.tobytes()
 
@@ -80,6 +81,17 @@ def curve(values: np.ndarray, steps: int) -> str:
         f'<text x="{left}" y="{height - 4}">activation by step</text>'
         f'<text x="{width - 4}" y="{height - 4}" text-anchor="end">{steps}</text></svg>'
     )
+
+
+def show_widget(widget: widgets.Widget, still: Figure) -> None:
+    """Displays a widget, and for where there are none a still figure, with the widget's repr as text."""
+    data, metadata = helpers.mimebundle(still, repr(widget))
+    data["application/vnd.jupyter.widget-view+json"] = {
+        "version_major": 2,
+        "version_minor": 0,
+        "model_id": widget.model_id,
+    }
+    display(data, metadata=metadata, raw=True)
 
 
 class Explorer(widgets.VBox):
@@ -228,14 +240,7 @@ class Explorer(widgets.VBox):
     def _ipython_display_(self, **_kwargs) -> None:
         """Shows the controls, or, where there are none, a still picture and what it is."""
         label = f"{self.still.layer} filter {self.still.filter}\na still picture of the explorer"
-        figure = helpers.grid([self.still], labels=[label], columns=1, tile=2.6)
-        data, metadata = helpers.mimebundle(figure, repr(self))
-        data["application/vnd.jupyter.widget-view+json"] = {
-            "version_major": 2,
-            "version_minor": 0,
-            "model_id": self.model_id,
-        }
-        display(data, metadata=metadata, raw=True)
+        show_widget(self, helpers.grid([self.still], labels=[label], columns=1, tile=2.6))
 
     # ------------------------------------------------------------ controls
 

@@ -44,6 +44,8 @@ from patterns import nearest, whole
 
 if TYPE_CHECKING:
     from explorer import Explorer
+    from quiz import Quiz
+    from scores import Reality, Scores
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
@@ -851,7 +853,7 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         ) from None
     if model is None:
         # A picture from elsewhere may name a network, but not a file of this machine to be loaded.
-        if network not in ("pocketvgg", *APPLICATIONS):
+        if network not in (*patterns.NETWORKS, *APPLICATIONS):
             raise ValueError(
                 f"{str(path)!r} was made with {network[:80]!r}; give that model to rerun"
             )
@@ -978,6 +980,40 @@ def check(answer: object, right: object, hint: str = "") -> None:
     else:
         same = bool(np.array_equal(given, expected))
     print("Right." if same else f"Not yet: {answer} is not it. {hint}".strip())
+
+
+# ---------------------------------------------------------------- scores
+
+
+def scores(
+    model: keras.Model,
+    pictures: Sequence[FilterPicture],
+    *,
+    real: Reality | None = None,
+    judge: keras.Model | None = None,
+) -> list[Scores]:
+    """How far pictures of one layer can be trusted: numbers, each defined in `scores.Scores`.
+
+    `real` are real images to compare with, as `scores.reality` gives them; `judge` an independently
+    trained network. For networks that know the course's patterns both are there if not given. ValueError
+    for anything but pictures of one layer.
+    """
+    from scores import scores as measure  # it imports this module
+
+    return measure(model, pictures, real=real, judge=judge)
+
+
+def quiz(
+    model: keras.Model, layer: str, filters: Iterable[int] = range(8), *, seed: int = 0
+) -> Quiz:
+    """A widget that asks which of two real images excites a filter more, with and without a picture.
+
+    After Borowski et al. (2021). ValueError for what `visualize` refuses.
+    """
+    from quiz import Quiz  # it imports this module
+
+    whole("seed", seed, 0, 2**32 - 1)
+    return Quiz(model, layer, filters=check_filters(model, layer, filters), seed=seed)
 
 
 # ---------------------------------------------------------------- explorer

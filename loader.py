@@ -39,11 +39,12 @@ APPLICATIONS = {
 def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Model:
     """The network by its name; images go in as RGB from 0 to 255, preprocessing is part of it.
 
-    `name` is "pocketvgg"; "vgg16" or any other constructor of `keras.applications` in lower case, with
-    ImageNet weights and without its classifier; the path of a saved Keras model; or a model, which is
-    given back. Without a name: the one in the environment variable COURSE_MODEL; else VGG16 if its
-    weights are in Keras' cache or can be downloaded; else PocketVGG, with a line that says why. Ctrl-C
-    during that download means PocketVGG too.
+    `name` is "pocketvgg" or one of its relatives in `patterns.NETWORKS`; "vgg16" or any other
+    constructor of `keras.applications` in lower case, with ImageNet weights and without its classifier;
+    the path of a saved Keras model; or a model, which is given back. Without a name: the one in the
+    environment variable COURSE_MODEL; else VGG16 if its weights are in Keras' cache or can be
+    downloaded; else PocketVGG, with a line that says why. Ctrl-C during that download means PocketVGG
+    too.
 
     ValueError for a name that does not exist or a file that is no model. OSError, with the way to put
     the file there by hand, where weights that were asked for cannot be had.
@@ -62,8 +63,8 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
     name = os.environ["COURSE_MODEL"] if name is None else name
     if not isinstance(name, (str, os.PathLike)):
         raise ValueError(f"model is {name!r}; it must be a name, a path or a keras.Model")
-    if str(name) == "pocketvgg":
-        return patterns.load()
+    if str(name) in patterns.NETWORKS:
+        return patterns.load(patterns.MODELS / f"{name}.npz")
     if str(name) in APPLICATIONS:
         return application(str(name))
     if len(str(name)) < 4096 and os.path.isfile(name):
@@ -75,7 +76,7 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
             ) from None
     if Path(name).suffix in {".keras", ".h5", ".hdf5"}:
         raise ValueError(f"no file {str(name)!r}")
-    allowed = ["pocketvgg", *APPLICATIONS]
+    allowed = [*patterns.NETWORKS, *APPLICATIONS]
     raise ValueError(
         f"no model {str(name)[:80]!r}{nearest(str(name).lower(), allowed)} Allowed are the path of a saved model and: "
         + ", ".join(allowed)

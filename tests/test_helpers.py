@@ -257,7 +257,8 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
 @pytest.mark.parametrize(("picture", "noise", "status"), [(-50, -50, "dead"), (-10, -50, "alive")])
 def test_dead_and_alive_where_activations_are_negative(picture, noise, status, monkeypatch):
     network = small_network()
-    monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[noise], [picture]], "f4"))
+    answers = iter([noise, picture])  # in the order in which they are measured
+    monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[next(answers)]], "f4"))
     start = helpers.random_image(16)
     past = np.full((1, 1), -50, np.float32)
     order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)

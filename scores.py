@@ -1,0 +1,246 @@
+"""Numbers beside a picture: how far it can be trusted. `helpers.scores` gives them.
+
+Each number is defined in one sentence, at its place in `Scores`. None of them alone proves anything;
+chapter 8 shows what each finds and what each misses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import keras
+import numpy as np
+
+import helpers
+import patterns
+from helpers import FilterPicture, two_digits
+from patterns import whole
+
+# The most that a held-out look is moved: larger than what the recipe practises (engine.SHIFT, TURN).
+SHIFT, TURN, NOISE = 8, 10.0, 8.0  # pixels, degrees, grey levels
+LOOKS = 16
+FINE = 0.25  # waves a pixel; what is finer has a wavelength below four pixels
+
+
+class Reality(NamedTuple):
+    """What the filters of a layer answer to real images."""
+
+    images: np.ndarray  # (n, height, width, 3) uint8 RGB
+    answers: np.ndarray  # (n, filters) float32, by helpers.activations
+    labels: np.ndarray | None  # (n,) places in patterns.NAMES, where the images are patterns
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """How far the picture of a filter can be trusted."""
+
+    layer: str
+    filter: int
+    activation: float
+    """The mean over the filter's map on the 8-bit picture, divided by the highest such mean on any of
+    the real images; 1 or more means that no real image does better."""
+    rank: int
+    """The filter's place in its layer when all filters are sorted by that quotient on this picture; 1
+    means that the picture excites no other filter more."""
+    robustness: float
+    """The mean answer to the picture shifted, turned and with noise, as the climb never saw it, divided
+    by the answer to the picture as it is."""
+    fine: float
+    """The share of the picture's power in waves shorter than four pixels, divided by the mean share in
+    the real images; 1 is natural."""
+    verdict: str | None
+    """The pattern that an independently trained network sees in the picture; None without a judge."""
+    preferred: tuple[str, ...]
+    """The three patterns whose real images excite the filter most on average, best first."""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the judge's verdict is one of the three preferred patterns."""
+        return None if self.verdict is None else self.verdict in self.preferred
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.layer} filter {self.filter}: {two_digits(self.activation)} × the best real image, "
+            f"rank {self.rank} in its layer, {self.robustness:.0%} when moved, "
+            f"{two_digits(self.fine)} × the fine waves of real images"
+        )
+        if self.verdict is not None:
+            text += (
+                f"; the judge sees {self.verdict}, the filter prefers {', '.join(self.preferred)}"
+            )
+        return text
+
+    __repr__ = __str__
+
+
+def reality(model: keras.Model, layer: str, count: int = 1000, seed: int = 123) -> Reality:
+    """Real images and what the layer answers to them, measured once for each layer and its weights.
+
+    For a network that knows the patterns `count` of their drawings of 128 pixels, with `seed`; for any
+    other `helpers.sample()`.
+    """
+    whole("count", count, 1, 100_000)
+    key = ("reality", layer, count, seed, helpers.fingerprint(model, layer))
+
+    def measure() -> Reality:
+        if knows_patterns(model):
+            images, labels = patterns.images(count, seed, size=128)
+            return Reality(images, helpers.activations(model, layer, images), labels)
+        images = helpers.sample()
+        return Reality(images, helpers.activations(model, layer, images), None)
+
+    return helpers.prepared(model, key, measure)
+
+
+def knows_patterns(model: keras.Model) -> bool:
+    """Whether the model's answer is one of patterns.NAMES."""
+    return model.output_shape[1:] == (len(patterns.NAMES),)
+
+
+def preferred(real: Reality, number: int, count: int = 3) -> tuple[str, ...]:
+    """The patterns whose images excite filter `number` most on average, best first."""
+    if real.labels is None:
+        return ()
+    answers = real.answers[:, number]
+    means = [answers[real.labels == label].mean() for label in range(len(patterns.NAMES))]
+    return tuple(patterns.NAMES[label] for label in np.argsort(means)[::-1][:count])
+
+
+def fine_share(images: np.ndarray) -> np.ndarray:
+    """The share of power in waves shorter than four pixels, 0 to 1, of images (n, size, size, 3): (n,)."""
+    grey = images.astype(np.float64).mean(axis=-1)
+    power = np.abs(np.fft.fft2(grey)) ** 2
+    frequency = np.hypot(
+        np.fft.fftfreq(grey.shape[1])[:, None], np.fft.fftfreq(grey.shape[2])[None]
+    )
+    power[:, 0, 0] = 0  # brightness is not a wave
+    total = power.sum(axis=(1, 2))
+    return np.divide(
+        power[:, frequency > FINE].sum(axis=1), total, out=np.zeros(len(grey)), where=total > 0
+    )
+
+
+def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The image (size, size, 3) uint8 in LOOKS ways, each shifted, turned and with noise: uint8.
+
+    Shifts up to SHIFT pixels, turns up to TURN degrees, noise with a standard deviation of NOISE grey
+    levels; what comes in at the edge is the image mirrored.
+    """
+    rng, size = np.random.default_rng(seed), image.shape[0]
+    result = []
+    for _ in range(LOOKS):
+        matrix = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, rng.uniform(-TURN, TURN), 1.0)
+        matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2)
+        moved = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
+        noisy = moved + rng.normal(0, NOISE, moved.shape)
+        result.append(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
+    return np.stack(result)
+
+
+def scores(
+    model: keras.Model,
+    pictures: Sequence[FilterPicture],
+    *,
+    real: Reality | None = None,
+    judge: keras.Model | None = None,
+) -> list[Scores]:
+    """How far pictures of one layer can be trusted, a `Scores` for each.
+
+    `real`: images and answers to compare with, as `reality` gives them (that is taken if it is not
+    given). `judge`: an independently trained network that knows the same patterns; if not given and the
+    model knows patterns, the one that comes with the course. ValueError for no pictures, for something
+    else than pictures, and for pictures of several layers.
+    """
+    pictures = list(pictures)
+    if not pictures or not all(isinstance(each, FilterPicture) for each in pictures):
+        raise ValueError(f"pictures must be FilterPictures of one layer, not {pictures!r:.80}")
+    layers = sorted({picture.layer for picture in pictures})
+    if len(layers) > 1:
+        raise ValueError(f"pictures are of several layers: {', '.join(layers)}; give those of one")
+    layer = layers[0]
+    real = reality(model, layer) if real is None else real
+    if judge is None and knows_patterns(model):
+        judge = helpers.load_model("pocketvgg_judge")
+    images = np.stack([picture.image for picture in pictures])
+    answers = helpers.activations(model, layer, images)
+    best = real.answers.max(axis=0)
+    # A filter that no real image fires has no quotient; it is not counted among the others.
+    quotients = np.divide(answers, best, out=np.zeros_like(answers), where=best > 0)
+    fine = fine_share(images) / fine_share(real.images).mean()
+    verdicts: list[str | None] = [None] * len(pictures)
+    if judge is not None:
+        guesses = np.argmax(judge.predict(images, verbose=0), axis=1)
+        verdicts = [patterns.NAMES[guess] for guess in guesses]
+    result = []
+    for row, picture in enumerate(pictures):
+        number = picture.filter
+        own = float(answers[row, number])
+        moved = helpers.activations(model, layer, held_out(picture.image))[:, number].mean()
+        result.append(
+            Scores(
+                layer,
+                number,
+                float(quotients[row, number]),
+                int((quotients[row] > quotients[row, number]).sum()) + 1,
+                float(moved / own) if own > 0 else 0.0,
+                float(fine[row]),
+                verdicts[row],
+                preferred(real, number),
+            )
+        )
+    return result
+
+
+# ---------------------------------------------------------------- which of two fires it more?
+
+
+class Question(NamedTuple):
+    """Two real images, of which one excites the filter much and one little (Borowski et al. 2021)."""
+
+    filter: int
+    images: np.ndarray  # (2, height, width, 3) uint8
+    right: int  # 0 or 1: the one that excites the filter more
+    references: np.ndarray  # (9, height, width, 3) uint8: other images that excite it most
+
+
+def questions(
+    real: Reality, filters: Sequence[int], each: int = 4, seed: int = 0
+) -> list[Question]:
+    """`each` questions for each filter, from its real images.
+
+    The nine images that excite the filter most are the references; the right answers come from the next
+    `each`, the wrong ones from the half of the images that excites it least.
+    """
+    rng, result = np.random.default_rng(seed), []
+    for number in filters:
+        order = np.argsort(real.answers[:, number], kind="stable")[::-1]
+        for strong in order[9 : 9 + each]:
+            weak = rng.choice(order[len(order) // 2 :])
+            right = int(rng.integers(2))
+            pair = real.images[[strong, weak] if right == 0 else [weak, strong]]
+            result.append(Question(number, pair, right, real.images[order[:9]]))
+    return result
+
+
+def features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the judge sees, before it puts a name to it: (n, channels), each of length 1."""
+    network = helpers.prepared(
+        judge, ("features",), lambda: keras.Model(judge.inputs, judge.layers[-2].output)
+    )
+    seen = network.predict(images, batch_size=64, verbose=0)
+    return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-9)
+
+
+def machine_choice(judge: keras.Model, question: Question, shown: np.ndarray | None) -> int:
+    """A machine's answer, 0 or 1: the image that looks more like what is `shown`, (n, h, w, 3) uint8.
+
+    Alike is what an independent network sees as alike, by the cosine of its features. With nothing shown
+    it takes the image of higher contrast: the best that one can do without knowing the filter.
+    """
+    if shown is None:
+        return int(np.argmax(question.images.std(axis=(1, 2, 3))))
+    references = features(judge, shown).mean(axis=0)
+    return int(np.argmax(features(judge, question.images) @ references))

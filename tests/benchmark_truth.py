@@ -1,0 +1,165 @@
+"""What the pictures are worth, where the truth is known: PocketVGG, all filters that fire, in one run.
+
+    python tests/benchmark_truth.py            # in the environment of tests/benchmark.py
+
+For each way of drawing: pictures with activation 0; their activation against the best of 3,000 real
+images; how often an independent network sees in them one of the filter's three preferred patterns; and
+how often a machine player, shown the pictures, tells which of two real images excites the filter more.
+Every way takes the same number of steps. Prints tables and draws them to media/benchmark_truth.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import benchmark
+import keras
+import numpy as np
+import tensorflow as tf
+
+import helpers
+import patterns
+import scores
+
+LAYERS = ("block3_conv3", "block4_conv3", "block5_conv3")
+STEPS, SIZE = 80, 128
+Row = list[str]
+
+
+def clear(model, layer, filters):
+    """The default recipe, rescue and all."""
+    return np.stack([p.image for p in helpers.visualize(model, layer, filters, steps=STEPS)])
+
+
+def plain(model, layer, filters):
+    """The loop of chapter 4."""
+    pictures = helpers.visualize(model, layer, filters, steps=STEPS, recipe="plain")
+    return np.stack([picture.image for picture in pictures])
+
+
+def sized(model):
+    """A copy of the model for images of one size: Xplique wants it in the model."""
+    copy = keras.models.clone_model(model, input_tensors=keras.Input((SIZE, SIZE, 3)))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def maco(model, layer, filters):
+    """Fel et al. 2023, MaCo: phases only, by Xplique, with its spectrum of ImageNet; 8 crops, not 32."""
+    from xplique.features_visualizations import Objective
+    from xplique.features_visualizations import maco as draw
+
+    model, images = sized(model), []
+    for number in filters:
+        picture, _ = draw(
+            Objective.channel(model, layer, int(number)),
+            nb_steps=STEPS,
+            nb_crops=8,
+            values_range=(0, 255),
+            custom_shape=(SIZE, SIZE),
+        )
+        images.append(np.clip(np.asarray(picture), 0, 255).astype(np.uint8))
+    return np.stack(images)
+
+
+def by_benchmark(contender: Callable, small: bool = False) -> Callable:
+    """A contender of the speed benchmark, eight filters at a time as there."""
+
+    def draw(model, layer, filters):
+        use = sized(model) if small else model
+        parts = [filters[start : start + 8] for start in range(0, len(filters), 8)]
+        return np.concatenate([contender(use, layer, part, STEPS) for part in parts])
+
+    return draw
+
+
+# How to draw, and of how many filters one is drawn where all would take hours.
+WAYS: dict[str, tuple[Callable, int]] = {
+    "ours, clear": (clear, 1),
+    "ours, plain": (plain, 1),
+    "Xplique, Fourier": (by_benchmark(benchmark.xplique, small=True), 1),
+    "tf-keras-vis": (by_benchmark(benchmark.tf_keras_vis), 4),
+    "Xplique, MaCo": (maco, 16),
+}
+HEAD = "filters|dead|median|worst|in top 3|machine".split("|")
+
+
+def measured(model, judge, layer, real, filters, images) -> Row:
+    """A row of the table for pictures (n, size, size, 3) uint8 of filters of one layer."""
+    own = helpers.activations(model, layer, images)[range(len(filters)), filters]
+    share = own / real.answers.max(axis=0)[filters]
+    verdicts = np.argmax(judge.predict(images, verbose=0), axis=1)
+    agree = np.mean(
+        [
+            patterns.NAMES[v] in scores.preferred(real, n)
+            for v, n in zip(verdicts, filters, strict=True)
+        ]
+    )
+    shown = dict(zip(filters, images, strict=True))
+    asked = scores.questions(real, filters)
+    right = np.mean(
+        [scores.machine_choice(judge, q, shown[q.filter][None]) == q.right for q in asked]
+    )
+    return [
+        str(len(filters)),
+        str(int((own <= 0).sum())),
+        f"{np.median(share):.2f}",
+        f"{share.min():.2f}",
+        f"{agree:.0%}",
+        f"{right:.0%}",
+    ]
+
+
+def table(name: str, ways: dict[str, tuple[Callable, int]], judge: keras.Model) -> list[Row]:
+    """All ways of drawing for one network, layer by layer."""
+    model, rows = helpers.load_model(name), [[f"{name}: {STEPS} steps, {SIZE} px", *HEAD]]
+    for layer in LAYERS:
+        real = scores.reality(model, layer, count=3000)
+        firing = [int(each) for each in np.flatnonzero(real.answers.max(axis=0) > 0)]
+        for way, (draw, every) in ways.items():
+            filters = firing[::every]
+            images = draw(model, layer, filters)
+            rows.append([f"{layer}, {way}", *measured(model, judge, layer, real, filters, images)])
+            print(rows[-1], flush=True)
+        asked = scores.questions(real, firing)
+        for shown, picks in (
+            (
+                "the nine best real images",
+                [scores.machine_choice(judge, q, q.references) for q in asked],
+            ),
+            ("nothing", [scores.machine_choice(judge, q, None) for q in asked]),
+        ):
+            right = np.mean([pick == q.right for pick, q in zip(picks, asked, strict=True)])
+            rows.append(
+                [f"{layer}, shown {shown}", str(len(firing)), "", "", "", "", f"{right:.0%}"]
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--picture", type=Path, default=benchmark.COURSE / "media/benchmark_truth.png"
+    )
+    parser.add_argument("--ours", action="store_true", help="leave the other libraries out")
+    options = parser.parse_args()
+    ours = {way: each for way, each in WAYS.items() if way.startswith("ours")}
+    judge = helpers.load_model("pocketvgg_judge")
+    tables = [
+        table("pocketvgg", ours if options.ours else WAYS, judge),
+        table("pocketvgg_robust", ours, judge),
+    ]
+    title = (
+        f"{datetime.date.today()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}. Of the pictures: "
+        "activation 0; activation ÷ best of 3,000 real images; judge's verdict; two-choice player"
+    )
+    benchmark.draw(tables, title, options.picture)
+
+
+if __name__ == "__main__":
+    main()
