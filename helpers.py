@@ -43,6 +43,7 @@ from loader import APPLICATIONS, load_model
 from patterns import nearest, whole
 
 if TYPE_CHECKING:
+    from doctor import Diagnosis
     from explorer import Explorer
     from quiz import Quiz
     from scores import Reality, Scores
@@ -757,9 +758,15 @@ class FilterPicture:
             raise ValueError(
                 f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe"
             )
-        information = PngImagePlugin.PngInfo()
-        information.add_text("recipe", json.dumps(self.recipe))
+        information, text = PngImagePlugin.PngInfo(), json.dumps(self.recipe)
+        information.add_text("recipe", text)
+        information.add_text("sha256", seal(text, self.image))
         Image.fromarray(self.image).save(path, pnginfo=information)
+
+
+def seal(text: str, image: np.ndarray) -> str:
+    """The sha256 of a recipe and its picture: a saved picture is what it was."""
+    return hashlib.sha256(text.encode() + image.tobytes()).hexdigest()
 
 
 def finish(
@@ -827,12 +834,14 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
 
     A printed line says whether it is the same; on other machines it may not be, to the last bit.
     The network is loaded by its name unless `model` is given. ValueError if the file is not such a
-    picture, its recipe is damaged, or the network's weights are not those that made it.
+    picture, was changed since, or the network's weights are not those that made it.
     """
     try:
         with Image.open(path, formats=["PNG"]) as file:
-            recipe = json.loads(getattr(file, "text", {})["recipe"])
-            old = np.asarray(file.convert("RGB"), np.float32)
+            text, stored = (getattr(file, "text", {})[key] for key in ("recipe", "sha256"))
+            if max(file.size) > MAX_SIZE:  # such a file may be small and its pixels fill the memory
+                raise ValueError("larger than any picture of the course")
+            recipe, old = json.loads(text), np.asarray(file.convert("RGB"))
         names = "recipe steps size seed step_size precision coarse rescue stop_after".split()
         order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
@@ -851,6 +860,8 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         raise ValueError(
             f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written"
         ) from None
+    if seal(text, old) != stored:
+        raise ValueError(f"{str(path)!r} was changed after it was saved: its sha256 is another one")
     if model is None:
         # A picture from elsewhere may name a network, but not a file of this machine to be loaded.
         if network not in (*patterns.NETWORKS, *APPLICATIONS):
@@ -865,7 +876,7 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     picture = visualize(model, layer, [number], **order)[0]
     if old.shape != picture.image.shape:
         raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {picture.image.shape}")
-    off = float(np.abs(old - picture.image).mean())
+    off = float(np.abs(old.astype(np.float32) - picture.image).mean())
     print(
         "The same picture, every pixel of it."
         if off == 0
@@ -1030,3 +1041,19 @@ def explorer(
     from explorer import Explorer  # it imports this module
 
     return Explorer(model, recipe=recipe, size=size, seed=seed)
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def diagnose(
+    model: keras.Model, layer: str, filter: int, *, size: int = 128, seed: int = 0
+) -> Diagnosis:
+    """What is the matter with a filter: "alive", "hard" or "dead", with the evidence in words and pictures.
+
+    Makes the plain picture, follows the gradient back, tries each remedy of the default recipe by
+    itself, and asks `sample()`. ValueError for what `visualize` refuses.
+    """
+    from doctor import diagnose as examine  # it imports this module
+
+    return examine(model, layer, filter, size=size, seed=seed)

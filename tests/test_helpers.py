@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import keras
@@ -479,6 +480,69 @@ def test_rerun_refuses_foreign_files(text, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "f.png", pnginfo=information)
     with pytest.raises(ValueError, match="is not a PNG with a recipe"):
         helpers.rerun(tmp_path / "f.png")
+
+
+def write_png(path, recipe, image):
+    """A PNG as FilterPicture.save writes it, with any recipe, sealed as if it were true."""
+    information, text = PngImagePlugin.PngInfo(), json.dumps(recipe)
+    information.add_text("recipe", text)
+    information.add_text("sha256", helpers.seal(text, image))
+    Image.fromarray(image).save(path, pnginfo=information)
+
+
+def test_rerun_refuses_a_picture_that_was_changed(model, tmp_path):
+    picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
+    path = tmp_path / "p.png"
+    picture.save(path)
+    data = path.read_bytes()
+    refused = 0
+    for place in range(0, len(data), 7):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        try:
+            again = helpers.rerun(path)
+        except ValueError as error:
+            assert re.search("is not a PNG|was changed", str(error)) and "\n" not in str(error)
+            refused += 1
+        else:  # a checksum was hit that nobody reads; the picture and its recipe were not
+            assert again.recipe == picture.recipe and np.array_equal(again.image, picture.image)
+    assert refused > 0.9 * len(range(0, len(data), 7))
+    # Checksums of the file that fit do not help.
+    seal = Image.open(io.BytesIO(data)).text["sha256"]
+    information = PngImagePlugin.PngInfo()
+    information.add_text("recipe", json.dumps(picture.recipe | {"seed": 1}))
+    information.add_text("sha256", seal)
+    Image.fromarray(picture.image).save(path, pnginfo=information)
+    with pytest.raises(ValueError, match="was changed after it was saved"):
+        helpers.rerun(path)
+
+
+@pytest.mark.parametrize(
+    "key", "network layer filter recipe steps size seed step_size precision coarse rescue".split()
+)
+def test_rerun_refuses_wrong_types(model, tmp_path, key, monkeypatch):
+    picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
+    monkeypatch.setattr(helpers, "climb", lambda *_, **__: pytest.fail("work was begun"))
+    for value in ([], {}, [[1]], -1, 1e99, "x" * 10_000, {"a": {"b": 1}}):
+        write_png(tmp_path / "p.png", picture.recipe | {key: value}, picture.image)
+        with pytest.raises(ValueError) as caught:
+            helpers.rerun(tmp_path / "p.png")
+        assert "\n" not in str(caught.value) and "tensorflow" not in str(caught.value)
+
+
+def test_rerun_refuses_a_picture_that_would_fill_the_memory(tmp_path):
+    information = PngImagePlugin.PngInfo()
+    information.add_text("recipe", "{}")
+    information.add_text("sha256", "0")
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "p.png", pnginfo=information)
+    assert (tmp_path / "p.png").stat().st_size < 100_000
+    with pytest.raises(ValueError, match="is not a PNG with a recipe"):
+        helpers.rerun(tmp_path / "p.png")
+    information.add_text("recipe", "x" * 100_000_000, zip=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "p.png", pnginfo=information)
+    with pytest.raises(ValueError, match="is not a PNG with a recipe"):
+        helpers.rerun(tmp_path / "p.png")
 
 
 def test_rerun_loads_no_file_that_a_picture_names(model, tmp_path):

@@ -187,21 +187,30 @@ def test_the_model_takes_rgb_bytes_of_any_size_and_gives_probabilities(pocketvgg
     assert pocketvgg.layers[-1].name == "predictions"
 
 
-def test_the_files_are_small_and_agree_with_each_other():
+@pytest.mark.parametrize("name", patterns.NETWORKS)
+def test_the_files_are_small_and_agree_with_each_other(name):
     folder = ROOT / "models"
-    data = (folder / "pocketvgg.npz").read_bytes()
-    about = json.loads((folder / "pocketvgg.json").read_text())
+    data = (folder / f"{name}.npz").read_bytes()
+    about = json.loads((folder / f"{name}.json").read_text())
     assert len(data) == about["bytes"] <= 1_000_000
     assert sha256(data) == about["sha256"]
-    arrays = np.load(folder / "pocketvgg.npz", allow_pickle=False)
+    arrays = np.load(folder / f"{name}.npz", allow_pickle=False)
     assert all(array.dtype == np.float16 for array in arrays.values())
     assert sum(array.size for array in arrays.values()) == about["parameters"]
     confusion = np.array(about["confusion"])
     assert confusion.sum() == about["test_images"]
     assert np.trace(confusion) / confusion.sum() == pytest.approx(about["accuracy"], abs=1e-4)
     card = (folder / "README.md").read_text()
-    assert about["sha256"] in card and f"{about['accuracy']:.2%}" in card
-    assert all(f"| {name} |" in card for name in patterns.NAMES)
+    assert about["sha256"][:12] in card and f"{about['accuracy']:.1%}" in card
+    assert all(f"| {pattern} |" in card for pattern in patterns.NAMES)
+    assert about["widths"] == list(patterns.NETWORKS[name].widths)
+    assert about.get("noise", 0) == patterns.NETWORKS[name].noise
+
+
+def test_a_network_that_does_not_exist_is_not_trained(tmp_path):
+    with pytest.raises(ValueError, match="no network 'pocketvg'; did you mean 'pocketvgg'"):
+        patterns.train(tmp_path, "pocketvg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_stated_accuracy_holds_on_images_that_nobody_has_used(pocketvgg):
@@ -309,17 +318,20 @@ def test_a_file_that_is_no_archive_is_refused(copy):
 # ---------------------------------------------------------------- training
 
 
-def test_a_short_training_writes_files_that_load(tmp_path):
+@pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_robust"])
+def test_a_short_training_writes_files_that_load(tmp_path, name):
     import keras
 
     policy = keras.config.dtype_policy().name
     folder = tmp_path / "new" / "models"
-    about = patterns.train(folder, count=135, epochs=1, test_count=90, widths=(4, 4, 4, 4, 4))
+    about = patterns.train(folder, name, count=135, epochs=1, test_count=90, widths=(4, 4, 4, 4, 4))
     assert keras.config.dtype_policy().name == policy
     files = sorted(file.name for file in folder.iterdir())
-    assert files == ["README.md", "pocketvgg.json", "pocketvgg.npz"]
-    assert json.loads((folder / "pocketvgg.json").read_text()) == about
-    model = patterns.load(folder / "pocketvgg.npz")
+    assert files == ["README.md", f"{name}.json", f"{name}.npz"]
+    assert json.loads((folder / f"{name}.json").read_text()) == about
+    assert about["noise"] == (12 if name == "pocketvgg_robust" else 0)
+    model = patterns.load(folder / f"{name}.npz")
+    assert model.name == name
     pictures, labels = patterns.images(90, about["test_seed"])
     right = (model.predict(pictures, verbose=0).argmax(axis=1) == labels).sum()
     assert abs(right / 90 - about["accuracy"]) <= 1.5 / 90  # a tie may fall either way
@@ -330,4 +342,5 @@ def test_a_short_training_writes_files_that_load(tmp_path):
 def test_an_unknown_command_line_gets_one_line_of_usage(arguments):
     result = run("patterns.py", *arguments)
     assert result.returncode == 2 and result.stdout == ""
-    assert result.stderr.strip() == "usage: python patterns.py train"
+    names = "pocketvgg | pocketvgg_robust | pocketvgg_judge"
+    assert result.stderr.strip() == f"usage: python patterns.py train [{names}]"

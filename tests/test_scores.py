@@ -1,0 +1,272 @@
+"""The numbers beside a picture, each against an independent calculation; and the quiz."""
+
+import asyncio
+import io
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from test_helpers import small_network
+
+import helpers
+import patterns
+import scores
+
+LAYER = "block3_conv1"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return patterns.load()
+
+
+@pytest.fixture(scope="module")
+def real(model):
+    return scores.reality(model, LAYER, count=180)
+
+
+@pytest.fixture(scope="module")
+def pictures(model):
+    return helpers.visualize(model, LAYER, [3, 5, 8], size=64, steps=30, rescue=False)
+
+
+@pytest.fixture(scope="module")
+def table(model, pictures, real):
+    return helpers.scores(model, pictures, real=real)
+
+
+def means(model, layer, images):
+    """Mean over each map, by Keras alone."""
+    cut = keras.Model(model.inputs, model.get_layer(layer).output)
+    return cut.predict(images.astype("f4"), verbose=0).mean(axis=(1, 2))
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+def test_reality_is_what_the_layer_answers_to_drawings(model, real):
+    images, labels = patterns.images(180, 123, size=128)
+    assert np.array_equal(real.images, images) and np.array_equal(real.labels, labels)
+    assert np.allclose(real.answers, means(model, LAYER, images), rtol=1e-3, atol=1e-5)
+    assert scores.reality(model, LAYER, count=180) is real  # measured once
+
+
+def test_reality_is_measured_anew_for_other_weights():
+    network = patterns.build((4, 4, 4, 4, 4))
+    before = scores.reality(network, "block1_conv2", count=45).answers
+    layer = network.get_layer("block1_conv1")
+    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    after = scores.reality(network, "block1_conv2", count=45).answers
+    assert np.allclose(after, 2 * before, rtol=1e-3, atol=1e-5) and before.max() > 0
+
+
+def test_activation_and_rank(model, pictures, table, real):
+    best = means(model, LAYER, real.images).max(axis=0)
+    for picture, score in zip(pictures, table, strict=True):
+        own = means(model, LAYER, picture.image[None])[0]
+        assert score.activation == pytest.approx(
+            own[picture.filter] / best[picture.filter], rel=1e-3
+        )
+        better = [
+            n for n in range(len(best)) if best[n] > 0 and own[n] / best[n] > score.activation
+        ]
+        assert abs(score.rank - 1 - len(better)) <= 1  # a tie may fall either way
+
+
+def test_a_picture_of_another_filter_has_a_low_rank(model, pictures, real):
+    import dataclasses
+
+    stolen = dataclasses.replace(pictures[0], image=pictures[1].image)
+    honest, thief = helpers.scores(model, [pictures[1], stolen], real=real)
+    assert thief.rank > honest.rank and thief.activation < honest.activation
+
+
+def test_robustness_is_the_mean_of_the_moved(model, pictures, table):
+    picture = pictures[1]
+    moved = means(model, LAYER, scores.held_out(picture.image))[:, picture.filter]
+    own = means(model, LAYER, picture.image[None])[0, picture.filter]
+    assert table[1].robustness == pytest.approx(moved.mean() / own, rel=1e-3)
+    assert len(moved) == scores.LOOKS and 0 < table[1].robustness < 1.5
+
+
+def test_held_out_looks_are_the_image_moved_and_noisy(monkeypatch):
+    image = helpers.photo(65)
+    looks = scores.held_out(image)
+    assert looks.shape == (scores.LOOKS, 65, 65, 3) and looks.dtype == np.uint8
+    assert len({look.tobytes() for look in looks}) == scores.LOOKS
+    assert np.array_equal(looks, scores.held_out(image))  # the same each time
+    monkeypatch.setattr(scores, "NOISE", 0.0)
+    monkeypatch.setattr(scores, "TURN", 0.0)
+    chance = np.random.default_rng(4)
+    chance.uniform(0, 0)
+    for look in scores.held_out(image, seed=4)[:1]:
+        # Some whole-pixel shift within the bound comes close to it.
+        errors = [
+            np.abs(np.roll(image, (down, right), (0, 1)).astype(int) - look)[12:-12, 12:-12].mean()
+            for down in range(-9, 10)
+            for right in range(-9, 10)
+        ]
+        assert min(errors) < 6 < np.median(errors)
+    monkeypatch.setattr(scores, "SHIFT", 0.0)
+    assert np.array_equal(scores.held_out(image)[5], image)
+
+
+def test_fine_share_finds_the_waves():
+    x = np.arange(64)
+    fine, coarse = np.sin(2 * np.pi * x * 20 / 64), np.sin(2 * np.pi * x * 4 / 64)
+    images = [127 + 50 * wave[None, :, None] * np.ones((64, 1, 3)) for wave in (fine, coarse)]
+    images.append(images[0] / 2 + images[1] / 2)
+    images.append(np.full((64, 64, 3), 9.0))
+    assert np.allclose(scores.fine_share(np.stack(images)), [1, 0, 0.5, 0], atol=1e-6)
+    blurred = cv2.GaussianBlur(helpers.photo(96), (0, 0), 3)
+    sharp, soft = scores.fine_share(np.stack([helpers.photo(96), blurred]))
+    assert soft < sharp / 3
+
+
+def test_the_judge_and_the_preferred_patterns(model, pictures, table, real):
+    judge = patterns.load(patterns.MODELS / "pocketvgg_judge.npz")
+    for picture, score in zip(pictures, table, strict=True):
+        guess = judge(picture.image[None].astype("f4")).numpy()[0].argmax()
+        assert score.verdict == patterns.NAMES[guess]
+        by_name = {
+            name: np.mean(
+                [
+                    a
+                    for a, k in zip(real.answers[:, picture.filter], real.labels, strict=True)
+                    if k == i
+                ]
+            )
+            for i, name in enumerate(patterns.NAMES)
+        }
+        assert list(score.preferred) == sorted(by_name, key=by_name.get, reverse=True)[:3]
+        assert score.agrees == (score.verdict in score.preferred)
+        assert score.verdict in str(score) and score.preferred[0] in str(score)
+
+
+def test_the_judge_is_independent(model):
+    judge, twin = (helpers.load_model(f"pocketvgg_{name}") for name in ("judge", "robust"))
+    assert judge.name == "pocketvgg_judge" and twin.name == "pocketvgg_robust"
+    widths = [model.get_layer(n).filters for n in helpers.conv_layers(model)]
+    assert [twin.get_layer(n).filters for n in helpers.conv_layers(twin)] == widths
+    others = [judge.get_layer(n).filters for n in helpers.conv_layers(judge)]
+    assert all(a != b for a, b in zip(others, widths, strict=True))
+    plans = patterns.NETWORKS
+    drawn = {plan.seed + size for plan in plans.values() for size in (1, *patterns.SHARES)}
+    assert plans["pocketvgg_judge"].seed != plans["pocketvgg"].seed and 123 not in drawn
+
+
+def test_the_twin_withstands_noise_that_the_network_does_not(model):
+    import tensorflow as tf
+
+    images, labels = patterns.images(300, seed=20_000)
+    rights = []
+    for network in (model, helpers.load_model("pocketvgg_robust")):
+        noisy = patterns.fgsm(network, tf.constant(images), tf.constant(labels), tf.constant(8.0))
+        assert np.abs(noisy - images.astype("f4")).max() <= 8.001
+        rights.append(np.mean(network(noisy).numpy().argmax(axis=1) == labels))
+    assert rights[1] > 0.5 > rights[0]
+
+
+def test_a_network_that_knows_no_patterns_is_scored_without_a_judge():
+    network = small_network()
+    picture = helpers.visualize(network, "two", [1], steps=4, size=32, rescue=False)[0]
+    score = helpers.scores(network, [picture])[0]
+    assert score.verdict is None and score.agrees is None and score.preferred == ()
+    best = means(network, "two", helpers.sample())[:, 1].max()
+    own = means(network, "two", picture.image[None])[0, 1]
+    assert score.activation == pytest.approx(own / best, rel=1e-3)
+    assert "judge" not in str(score)
+
+
+@pytest.mark.parametrize("bad", [[], [1], "pictures", [None]])
+def test_what_is_no_picture_is_refused(model, bad):
+    with pytest.raises(ValueError, match="pictures must be FilterPictures of one layer"):
+        helpers.scores(model, bad)
+
+
+def test_pictures_of_several_layers_are_refused(model, pictures):
+    other = helpers.visualize(model, "block1_conv1", [0], size=32, steps=2, rescue=False)
+    with pytest.raises(ValueError, match="several layers: block1_conv1, block3_conv1"):
+        helpers.scores(model, [*pictures, *other])
+
+
+# ---------------------------------------------------------------- which of two?
+
+
+def test_questions_have_right_answers(model, real):
+    asked = scores.questions(real, [3, 5], each=4)
+    assert [q.filter for q in asked] == [3] * 4 + [5] * 4
+    assert {q.right for q in asked} == {0, 1}
+    for question in asked:
+        answers = means(model, LAYER, question.images)[:, question.filter]
+        shown = means(model, LAYER, question.references)[:, question.filter]
+        assert answers.argmax() == question.right and shown.min() >= answers.max() - 1e-4
+        assert len(shown) == 9
+
+
+def test_the_machine_chooses_what_looks_alike(real):
+    judge = helpers.load_model("pocketvgg_judge")
+    stars, eyes = (
+        np.stack([patterns.image(name, seed, size=96) for seed in range(6)])
+        for name in ("stars", "eyes")
+    )
+    for right in (0, 1):
+        pair = np.stack([stars[5], eyes[5]][:: 1 if right == 0 else -1])
+        question = scores.Question(0, pair, right, stars[:5])
+        assert scores.machine_choice(judge, question, stars[:5]) == right
+        assert scores.machine_choice(judge, question, eyes[:5]) == 1 - right
+    flat = np.stack([np.full((96, 96, 3), 99, np.uint8), stars[0]])
+    assert scores.machine_choice(judge, scores.Question(0, flat, 0, stars), None) == 1
+
+
+def seen(widget):
+    return np.asarray(Image.open(io.BytesIO(widget.value)))
+
+
+def test_the_quiz_counts_answers_by_the_kind_of_help(model):
+    async def scenario():
+        quiz = helpers.quiz(model, LAYER, [3, 5], seed=1)
+        help_of = [name for _, name in quiz.help.options]
+        for name, (answer, right) in zip(help_of, [("r", 1), ("w", 0), ("r", 1)], strict=True):
+            quiz.help.value = name
+            question, before = quiz.question, quiz.images[0].value
+            for image, widget in zip(question.images, quiz.images, strict=True):
+                small = cv2.resize(image, (144, 144), interpolation=cv2.INTER_CUBIC)
+                assert np.abs(seen(widget).astype(int) - small).mean() < 12  # JPEG
+            quiz.buttons[question.right if answer == "r" else 1 - question.right].click()
+            assert quiz.counts[name] == [right, 1] and quiz.images[0].value != before
+            assert ("Right." if right else "No, it was") in quiz.told.value
+            assert f"{right} of 1" in quiz.board.value and sum(quiz.machine[name]) >= 1
+        assert "82 %" in quiz.board.value and "92 %" in quiz.board.value
+        assert "shown nothing" in quiz.asked.value and seen(quiz.shown).std() == 0
+        quiz.help.value = help_of[1]
+        assert seen(quiz.shown).shape[1] == 9 * 144
+        quiz.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_quiz_without_widgets_is_a_picture_that_says_so(model, monkeypatch):
+    import explorer
+
+    shown = {}
+    monkeypatch.setattr(explorer, "display", lambda data, **_: shown.update(data))
+    quiz = helpers.quiz(model, LAYER, [3])
+    quiz._ipython_display_()
+    assert "first question stands here" in shown["text/plain"] and len(shown["image/jpeg"]) > 3000
+    assert shown["application/vnd.jupyter.widget-view+json"]["model_id"] == quiz.model_id
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ({"layer": "block3conv1"}, "did you mean 'block3_conv1'"),
+        ({"layer": LAYER, "filters": [99]}, "filter of block3_conv1 must be a whole number"),
+        ({"layer": LAYER, "seed": -1}, "seed must be"),
+    ],
+)
+def test_a_quiz_about_nothing_is_refused(model, call, said):
+    with pytest.raises(ValueError, match=said):
+        helpers.quiz(model, **call)
