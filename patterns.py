@@ -1002,7 +1002,7 @@ def card(folder: Path) -> str:
         mistaken = f"{names[worst]} ({wrong[i, worst]})" if wrong[i, worst] else ""
         rows.append(f"| {name} | {recall} | {total} | {mistaken} |")
     relatives = [
-        f"| `{name}` | {each['widths']} | {each['seed']} | {each['noise']:g} | "
+        f"| `{name}` | {each['widths']} | {each['seed']} | {each.get('noise', 0):g} | "
         f"{sum(each['images'].values()):,} × {each['epochs']} | {each['minutes']} | "
         f"{each['accuracy']:.1%} | "
         + ", ".join(f"{k}: {v:.0%}" for k, v in each.get("accuracy_under_attack", {}).items())

@@ -23,6 +23,7 @@ from PIL import Image
 
 import helpers
 import patterns
+import scores
 
 COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
@@ -43,7 +44,7 @@ def prose(path):
 
 
 def test_the_chapters_are_there():
-    assert [path.name[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_"]
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 9)]
 
 
 @every_notebook
@@ -224,6 +225,16 @@ def test_chapter_5_grid(model):
     assert [sheet[5, 5, 0], sheet[5, 20, 0], sheet[20, 5, 0], sheet[20, 20, 0]] == [0, 50, 100, 150]
     wave = 127 + 100 * np.sin(np.arange(128) / 16 * 2 * np.pi)[:, None, None] * np.ones((1, 128, 3))
     assert taught["grain"](wave) == pytest.approx(16)
+
+
+def test_chapter_8_rank_is_that_of_the_scores(model):
+    layer = "block2_conv2"
+    real = scores.reality(model, layer, count=90)
+    names = {"model": model, "layer": layer, "best": real.answers.max(axis=0)}
+    taught = functions(NOTEBOOKS[7], **names)
+    pictures = helpers.visualize(model, layer, range(0, 12, 3), steps=10, size=64, rescue=False)
+    table = helpers.scores(model, pictures, real=real)
+    assert [taught["rank"](p.image, p.filter) for p in pictures] == [each.rank for each in table]
 
 
 # ---------------------------------------------------------------- exercises
