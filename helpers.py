@@ -267,8 +267,12 @@ def images_at_once(model: keras.Model, layer: str, size: int, precision: str) ->
     """
 
     def count() -> int:
-        layers = submodel(model, layer).layers
-        every = keras.Model(model.inputs[0], [each.output for each in layers])
+        network = submodel(model, layer)
+        try:
+            every = keras.Model(network.inputs, [each.output for each in network.layers])
+        except ValueError:  # a layer serves in another network, too, and its output is of that one
+            network = private_copy(network, "float32")
+            every = keras.Model(network.inputs, [each.output for each in network.layers])
         shapes = every.compute_output_shape((1, size, size, 3))
         return sum(math.prod(shape) for shape in shapes)
 

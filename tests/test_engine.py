@@ -71,6 +71,17 @@ def test_the_first_layer_can_be_cut():
     assert picture.activation == pytest.approx(again, rel=1e-4) and picture.status == "alive"
 
 
+def test_layers_that_serve_in_another_network_too_are_no_hindrance():
+    network = small_network()
+    shared = keras.layers.Activation("relu")
+    keras.Sequential([keras.Input((None, None, 4)), shared])
+    x = shared(network.get_layer("one").output)
+    other = keras.Model(network.inputs, keras.layers.Conv2D(3, 3, name="end")(x), name="other")
+    picture = helpers.visualize(other, "end", [1], steps=6, size=32, rescue=False)[0]
+    again = maps_of(other, "end", picture.image[None].astype(np.float32))[..., 1].mean()
+    assert picture.activation == pytest.approx(again, rel=1e-3)
+
+
 def test_a_leaky_function_is_itself_forward_and_leaks_backward():
     x = tf.constant([-2.0, -0.5, 0.5, 2.0, 7.0])
     relu6 = engine.leaky(keras.activations.relu6)
