@@ -595,7 +595,7 @@ SAMPLE_SIZE = 128  # pixels; larger images would say the same and take minutes
 
 @functools.lru_cache(maxsize=1)
 def sample() -> np.ndarray:
-    """Images to judge silent filters by, (565, 128, 128, 3) uint8: 512 patterns, 53 cuts of the photo."""
+    """Images to judge silent filters by, (551, 128, 128, 3) uint8: 512 patterns, 39 cuts of the photo."""
     drawn, _ = patterns.images(512, seed=0, size=SAMPLE_SIZE)
     whole_photo, cuts = photo(224), []
     for side in (224, 160, 112, 80, 56):
