@@ -672,16 +672,18 @@ class Plan(NamedTuple):
     widths: tuple[int, ...]
     seed: int
     noise: float = 0  # grey levels of adversarial noise that it learnt to withstand
-    count: int = 60_000  # pictures
+    pictures: int = 60_000
     epochs: int = 6
 
 
 NETWORKS = {
     "pocketvgg": Plan(WIDTHS, 0),
-    "pocketvgg_robust": Plan(WIDTHS, 0, noise=12, count=48_000, epochs=7),  # the same, but robust
+    "pocketvgg_robust": Plan(
+        WIDTHS, 0, noise=12, pictures=48_000, epochs=7
+    ),  # the same, but robust
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
     # it must not fall for the faintest noise itself.
-    "pocketvgg_judge": Plan((20, 36, 52, 60, 80), 1000, noise=4, count=40_000, epochs=5),
+    "pocketvgg_judge": Plan((20, 36, 52, 60, 80), 1000, noise=4, pictures=40_000, epochs=5),
 }
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # layers in each block, as in VGG16 (Simonyan, Zisserman 2014)
 REPAIR = (
@@ -818,7 +820,7 @@ def train(
             f"no network {name!r}{nearest(name, list(NETWORKS))} There are: " + ", ".join(NETWORKS)
         )
     plan, folder, start = NETWORKS[name], Path(folder), time.perf_counter()
-    count = whole("count", plan.count if count is None else count, 6)
+    count = whole("count", plan.pictures if count is None else count, 6)
     epochs = whole("epochs", plan.epochs if epochs is None else epochs, 1)
     widths, seed, test_count = widths or plan.widths, plan.seed, whole("test_count", test_count, 1)
     folder.mkdir(parents=True, exist_ok=True)

@@ -132,9 +132,9 @@ def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
     rng, size = np.random.default_rng(seed), image.shape[0]
     result = []
     for _ in range(LOOKS):
-        matrix = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, rng.uniform(-TURN, TURN), 1.0)
-        matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2)
-        moved = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
+        turn = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, rng.uniform(-TURN, TURN), 1.0)
+        shift = np.pad(rng.uniform(-SHIFT, SHIFT, (2, 1)), ((0, 0), (2, 0)))
+        moved = cv2.warpAffine(image, turn + shift, (size, size), borderMode=cv2.BORDER_REFLECT)
         noisy = moved + rng.normal(0, NOISE, moved.shape)
         result.append(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
     return np.stack(result)

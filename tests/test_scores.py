@@ -99,16 +99,12 @@ def test_held_out_looks_are_the_image_moved_and_noisy(monkeypatch):
     assert np.array_equal(looks, scores.held_out(image))  # the same each time
     monkeypatch.setattr(scores, "NOISE", 0.0)
     monkeypatch.setattr(scores, "TURN", 0.0)
-    chance = np.random.default_rng(4)
-    chance.uniform(0, 0)
-    for look in scores.held_out(image, seed=4)[:1]:
-        # Some whole-pixel shift within the bound comes close to it.
-        errors = [
-            np.abs(np.roll(image, (down, right), (0, 1)).astype(int) - look)[12:-12, 12:-12].mean()
-            for down in range(-9, 10)
-            for right in range(-9, 10)
-        ]
-        assert min(errors) < 6 < np.median(errors)
+    grey = image.astype(np.float64).mean(axis=-1)
+    shifts = [
+        cv2.phaseCorrelate(grey, look.astype(np.float64).mean(axis=-1))[0]
+        for look in scores.held_out(image)
+    ]
+    assert np.abs(shifts).max() <= scores.SHIFT + 0.5 and np.std(shifts) > scores.SHIFT / 4
     monkeypatch.setattr(scores, "SHIFT", 0.0)
     assert np.array_equal(scores.held_out(image)[5], image)
 
@@ -234,7 +230,8 @@ def test_the_quiz_counts_answers_by_the_kind_of_help(model):
             question, before = quiz.question, quiz.images[0].value
             for image, widget in zip(question.images, quiz.images, strict=True):
                 small = cv2.resize(image, (144, 144), interpolation=cv2.INTER_CUBIC)
-                assert np.abs(seen(widget).astype(int) - small).mean() < 12  # JPEG
+                soft = [cv2.blur(each, (9, 9)).astype(int) for each in (seen(widget), small)]
+                assert np.abs(soft[0] - soft[1]).mean() < 5  # JPEG loses fine colours
             quiz.buttons[question.right if answer == "r" else 1 - question.right].click()
             assert quiz.counts[name] == [right, 1] and quiz.images[0].value != before
             assert ("Right." if right else "No, it was") in quiz.told.value
