@@ -1,22 +1,19 @@
 """What CNN filters see: everything that the notebooks import.
 
 The file reads from top to bottom as the data flows:
-model, submodel, image, activation, ascent, picture, grid, explorer.
+model, submodel, image, activation, ascent, picture, scores, explorer.
 
 Images are RGB with values from 0 to 255 everywhere; each model does its own preprocessing.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import math
 import os
-import textwrap
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,9 +28,7 @@ import matplotlib.cbook
 import numpy as np
 import psutil
 import tensorflow as tf
-from IPython.display import display
-from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from tqdm import tqdm
 
 import engine
@@ -41,6 +36,12 @@ import patterns
 from engine import PRECISIONS, copy_weights, fast_precision, next_chunk, private_copy
 from loader import APPLICATIONS, load_model
 from patterns import nearest, whole
+from pictures import FilterPicture, seal, two_digits
+from pictures import check as check  # the notebooks import these from here
+from pictures import grid as grid
+from pictures import jpeg as jpeg
+from pictures import mimebundle as mimebundle
+from pictures import show as show
 
 if TYPE_CHECKING:
     from doctor import Diagnosis
@@ -187,11 +188,6 @@ def check_number(what: str, value: float, low: float, high: float) -> None:
     kinds = (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise ValueError(f"{what} must be a number from {low} to {high}, not {value!r}")
-
-
-def two_digits(value: float) -> str:
-    """A number rounded to two digits, as 170, 2.1, 0.00052: what holds on other processors too."""
-    return f"{float(f'{value:.2g}'):g}"
 
 
 # What is built once for a layer, by model; gone with the model.
@@ -721,58 +717,6 @@ def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> lis
 # ---------------------------------------------------------------- picture
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FilterPicture:
-    """What one filter responds to, with the facts that belong to the picture."""
-
-    image: np.ndarray
-    """(size, size, 3) uint8 RGB."""
-    layer: str
-    filter: int
-    activation: float
-    """Mean over the filter's map, measured again on `image`, the 8-bit picture that you see."""
-    history: np.ndarray
-    """(steps,) float32: the activation before each step, of the image as it was looked at."""
-    status: str
-    """"alive"; "rescued", which took more than one climb; or "dead": the filter answers to `image` not at
-    all, or no more than to noise."""
-    reason: str
-    """What `status` rests on, in words."""
-    recipe: dict
-    """What it takes to make the picture again: network, weights, filter, and what `visualize` was told."""
-
-    def __str__(self) -> str:
-        recipe = self.recipe
-        steps = " of ".join(str(n) for n in (recipe["stop_after"], recipe["steps"]) if n)
-        return (
-            f"{recipe['network']} {self.layer} filter {self.filter}: {self.status}, {self.reason}; "
-            f"{recipe['recipe']}, {steps} steps, {recipe['size']} px, seed {recipe['seed']}, "
-            f"{recipe['precision']}"
-        )
-
-    __repr__ = __str__
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        caption = f"{self.layer} filter {self.filter}\nactivation {two_digits(self.activation)}, {self.status}"
-        return mimebundle(grid([self], labels=[caption], columns=1, tile=2.6), str(self))
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes a PNG that carries its recipe; `rerun` makes the picture again from it."""
-        if not str(path).lower().endswith(".png"):
-            raise ValueError(
-                f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe"
-            )
-        information, text = PngImagePlugin.PngInfo(), json.dumps(self.recipe)
-        information.add_text("recipe", text)
-        information.add_text("sha256", seal(text, self.image))
-        Image.fromarray(self.image).save(path, pnginfo=information)
-
-
-def seal(text: str, image: np.ndarray) -> str:
-    """The sha256 of a recipe and its picture: a saved picture is what it was."""
-    return hashlib.sha256(text.encode() + image.tobytes()).hexdigest()
-
-
 def finish(
     model: keras.Model,
     filters: Sequence[int],
@@ -887,114 +831,6 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         else f"Not the same: {two_digits(off)} grey levels from the file on average."
     )
     return picture
-
-
-# ---------------------------------------------------------------- grid
-
-
-def grid(
-    pictures: Sequence[FilterPicture | np.ndarray],
-    *,
-    labels: Sequence[str] | None = None,
-    columns: int = 8,
-    title: str = "",
-    tile: float = 1.2,
-) -> Figure:
-    """One figure of many pictures, row by row.
-
-    `pictures` are FilterPictures, or arrays: (h, w, 3) uint8 RGB, or (h, w) of any range, drawn dark
-    to bright from its own lowest to its highest value. FilterPictures are labelled by filter number,
-    with the layer where they come from several; a dead one says that it is dead, and why. `tile` is
-    the side of a picture in inches.
-    """
-    pictures = list(pictures)
-    if not pictures:
-        raise ValueError("grid got no pictures")
-    whole("columns", columns, 1, 100)
-    if labels is not None and len(labels) != len(pictures):
-        raise ValueError(f"{len(labels)} labels for {len(pictures)} pictures")
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    several = len({p.layer for p in pictures if isinstance(p, FilterPicture)}) > 1
-    if labels is None:
-        labels = [
-            (f"{p.layer} / {p.filter}" if several else str(p.filter))
-            if isinstance(p, FilterPicture)
-            else ""
-            for p in pictures
-        ]
-    text = 0.16 * max(
-        label.count("\n") + 1 if label else 0 for label in labels
-    )  # inches above each picture
-    head = text + (0.36 if title else 0.05)
-    width, height = columns * (tile + 0.06), rows * tile + (rows - 1) * (text + 0.06) + head
-    figure = Figure(figsize=(width, height), dpi=100)
-    figure.subplots_adjust(
-        0.004, 0.004, 0.996, 1 - head / height, wspace=0.05, hspace=(text + 0.06) / tile
-    )
-    if title:
-        figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=11)
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in all_axes:
-        axes.set_axis_off()
-    for axes, picture, label in zip(all_axes, pictures, labels, strict=False):
-        image = picture.image if isinstance(picture, FilterPicture) else np.asarray(picture)
-        axes.imshow(
-            image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased"
-        )
-        axes.set_title(label, fontsize=8, pad=3)
-        if isinstance(picture, FilterPicture) and picture.status == "dead":
-            why = textwrap.fill(f"dead: {picture.reason}", max(12, int(14 * tile)))
-            box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
-            axes.text(
-                0.5,
-                0.5,
-                why,
-                transform=axes.transAxes,
-                ha="center",
-                va="center",
-                fontsize=6,
-                bbox=box,
-            )
-    return figure
-
-
-def jpeg(figure: Figure, quality: int = 80) -> bytes:
-    """The figure as a JPEG file, which for pictures of noise is several times smaller than a PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": quality})
-    return buffer.getvalue()
-
-
-def mimebundle(figure: Figure, alt: str) -> tuple[dict, dict]:
-    """The figure as Jupyter wants it, with a text that stands for it where pictures cannot be seen."""
-    data = base64.b64encode(jpeg(figure)).decode()
-    return {"image/jpeg": data, "text/plain": alt}, {"image/jpeg": {"alt": alt}}
-
-
-def show(figure: Figure, alt: str) -> None:
-    """Displays a figure in a notebook, as JPEG. `alt` says in words what is to be seen."""
-    data, metadata = mimebundle(figure, alt)
-    display(data, metadata=metadata, raw=True)
-
-
-def check(answer: object, right: object, hint: str = "") -> None:
-    """Says whether the answer to an exercise is right.
-
-    Numbers may be off by 1 %. None means that there is no answer yet.
-    """
-    if answer is None:
-        print(f"Not answered yet. {hint}".strip())
-        return
-    try:
-        given, expected = np.asarray(answer), np.asarray(right)
-    except ValueError:  # lists of different lengths in a list
-        given, expected = np.array("ragged"), np.array("not ragged")
-    if all(np.issubdtype(each.dtype, np.number) for each in (given, expected)):
-        same = given.shape == expected.shape and np.allclose(given, expected, rtol=0.01, atol=1e-6)
-    else:
-        same = bool(np.array_equal(given, expected))
-    print("Right." if same else f"Not yet: {answer} is not it. {hint}".strip())
 
 
 # ---------------------------------------------------------------- scores
