@@ -110,7 +110,7 @@ def way_back(
     pixels = tf.constant(image, tf.float32)[None]
     with tf.GradientTape() as tape:
         tape.watch(pixels)
-        maps = keras.Model(network.inputs[0], outputs)(pixels, training=False)
+        maps = tf.nest.flatten(keras.Model(network.inputs[0], outputs)(pixels, training=False))
         activation = tf.reduce_mean(maps[names.index(layer)][..., number])
     gradients = tape.gradient(activation, [pixels, *maps], unconnected_gradients="zero")
     sizes = [float(tf.sqrt(tf.reduce_mean(gradient**2))) for gradient in gradients]

@@ -77,9 +77,12 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
             return keras.layers.Activation(
                 leaky(layer.call), name=layer.name, dtype=config["dtype"]
             )
+        own = getattr(layer, "activation", None) if "activation" in config else None
+        if own is not None:
+            config["activation"] = None  # not every function can be written down
         copy = type(layer).from_config(config)
-        if leak and hasattr(copy, "activation"):
-            copy.activation = leaky(copy.activation)
+        if own is not None:
+            copy.activation = leaky(own) if leak else own
         return copy
 
     return keras.models.clone_model(network, clone_function=again)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -704,7 +705,7 @@ def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> lis
         raise ValueError(
             f"filters is {filters!r}; it must be a list of filter numbers, such as [3]"
         )
-    numbers = list(filters)
+    numbers = list(itertools.islice(filters, count + 1))  # more cannot all be different
     if not numbers:
         raise ValueError(f"filters is empty; give some of 0 to {count - 1}")
     for number in numbers:
@@ -744,7 +745,9 @@ def finish(
         activation, silence = float(answers[row, number]), float(noise[number])
         past = history[:, row]
         status = "dead"
-        if activation == 0 and not past.any():
+        if not np.isfinite(activation):
+            reason = "its answer is not a finite number: the weights are too large"
+        elif activation == 0 and not past.any():
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
             reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
@@ -785,6 +788,8 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     picture, was changed since, or the network's weights are not those that made it.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("a pipe or a folder would be waited for")
         with Image.open(path, formats=["PNG"]) as file:
             text, stored = (getattr(file, "text", {})[key] for key in ("recipe", "sha256"))
             if max(file.size) > MAX_SIZE:  # such a file may be small and its pixels fill the memory
@@ -821,9 +826,10 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         raise ValueError(
             f"{str(path)!r} was made with other weights of {network} than those loaded now"
         )
+    if old.shape != (order["size"], order["size"], 3):
+        made = f"{order['size']!r:.20} pixels"
+        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {made}")
     picture = visualize(model, layer, [number], **order)[0]
-    if old.shape != picture.image.shape:
-        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {picture.image.shape}")
     off = float(np.abs(old.astype(np.float32) - picture.image).mean())
     print(
         "The same picture, every pixel of it."
@@ -855,15 +861,17 @@ def scores(
 
 
 def quiz(
-    model: keras.Model, layer: str, filters: Iterable[int] = range(8), *, seed: int = 0
+    model: keras.Model, layer: str, filters: Iterable[int] | None = None, *, seed: int = 0
 ) -> Quiz:
     """A widget that asks which of two real images excites a filter more, with and without a picture.
 
-    After Borowski et al. (2021). ValueError for what `visualize` refuses.
+    After Borowski et al. (2021). Without `filters`, about the first eight. ValueError for what
+    `visualize` refuses, and where the filters answer to too few real images to ask about.
     """
     from quiz import Quiz  # it imports this module
 
     whole("seed", seed, 0, 2**32 - 1)
+    filters = range(min(8, filter_count(model, layer))) if filters is None else filters
     return Quiz(model, layer, filters=check_filters(model, layer, filters), seed=seed)
 
 

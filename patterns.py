@@ -815,14 +815,16 @@ def train(
 
     from engine import fast_precision
 
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(
             f"no network {name!r}{nearest(name, list(NETWORKS))} There are: " + ", ".join(NETWORKS)
         )
     plan, folder, start = NETWORKS[name], Path(folder), time.perf_counter()
     count = whole("count", plan.pictures if count is None else count, 6)
     epochs = whole("epochs", plan.epochs if epochs is None else epochs, 1)
-    widths, seed, test_count = widths or plan.widths, plan.seed, whole("test_count", test_count, 1)
+    widths, seed = plan.widths if widths is None else tuple(widths), plan.seed
+    test_count = whole("test_count", test_count, 1)
+    build(widths)  # refuses wrong ones before any drawing
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     counts = {size: round(count * share) for size, share in SHARES.items()}

@@ -6,6 +6,7 @@ After Borowski et al. (2021), who asked people, and found how much pictures by g
 
 from __future__ import annotations
 
+import html
 import random
 
 import ipywidgets as widgets
@@ -32,7 +33,12 @@ class Quiz(widgets.VBox):
         real = scores.reality(model, layer)
         drawn = helpers.visualize(model, layer, filters)
         self.pictures = {picture.filter: picture.image for picture in drawn}
-        self.questions = scores.questions(real, filters, seed=seed)
+        # Ctrl-C gives fewer pictures than were asked for.
+        self.questions = scores.questions(real, list(self.pictures), seed=seed)
+        if not self.questions:
+            raise ValueError(
+                f"filters {filters} of {layer} answer to too few real images to ask about"
+            )
         random.Random(seed).shuffle(self.questions)
         self.layer_name, self.number = layer, 0
         self.counts = {name: [0, 0] for name in HELPS}  # right answers, all answers
@@ -75,7 +81,7 @@ class Quiz(widgets.VBox):
         shown, question = self.reference(), self.question
         self.asked.value = (
             f"Question {self.number + 1}: which image excites filter {question.filter} of "
-            f"{self.layer_name} more? "
+            f"{html.escape(self.layer_name)} more? "
             + ("You are shown nothing." if shown is None else "It likes:")
         )
         strip = (

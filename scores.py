@@ -7,7 +7,8 @@ chapter 8 shows what each finds and what each misses.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -82,17 +83,25 @@ def reality(model: keras.Model, layer: str, count: int = 1000, seed: int = 123) 
     For a network that knows the patterns `count` of their drawings of 128 pixels, with `seed`; for any
     other `helpers.sample()`.
     """
-    whole("count", count, 1, 100_000)
+    whole("count", count, 1, 10_000)
+    whole("seed", seed, 0, 2**32 - 1)
+    helpers.check_size(model, layer, 128)
     key = ("reality", layer, count, seed, helpers.fingerprint(model, layer))
 
     def measure() -> Reality:
         if knows_patterns(model):
-            images, labels = patterns.images(count, seed, size=128)
+            images, labels = drawings(count, seed)
             return Reality(images, helpers.activations(model, layer, images), labels)
         images = helpers.sample()
         return Reality(images, helpers.activations(model, layer, images), None)
 
     return helpers.prepared(model, key, measure)
+
+
+@functools.lru_cache(maxsize=1)
+def drawings(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawings of the patterns and their labels: the same for all layers."""
+    return patterns.images(count, seed, size=128)
 
 
 def knows_patterns(model: keras.Model) -> bool:
@@ -140,6 +149,18 @@ def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.stack(result)
 
 
+def check_reality(real: Reality, model: keras.Model, layer: str) -> None:
+    """ValueError unless `real` is what `reality` gives for this layer of this model."""
+    good = isinstance(real, Reality) and isinstance(real.answers, np.ndarray) and len(real.answers)
+    good = good and real.answers.shape == (len(real.images), helpers.filter_count(model, layer))
+    # The first answer measured again finds those of other weights.
+    good = good and np.allclose(
+        helpers.activations(model, layer, real.images[:1]), real.answers[:1], rtol=0.01, atol=1e-4
+    )
+    if not good or (real.labels is not None and len(real.labels) != len(real.images)):
+        raise ValueError(f"real must be what scores.reality gives for {layer} of {model.name}")
+
+
 def scores(
     model: keras.Model,
     pictures: Sequence[FilterPicture],
@@ -151,19 +172,35 @@ def scores(
 
     `real`: images and answers to compare with, as `reality` gives them (that is taken if it is not
     given). `judge`: an independently trained network that knows the same patterns; if not given and the
-    model knows patterns, the one that comes with the course. ValueError for no pictures, for something
-    else than pictures, and for pictures of several layers.
+    model knows patterns, the one that comes with the course. ValueError for anything but pictures of one
+    layer and one size, a judge that is none, and a reality of another layer or of other weights.
     """
-    pictures = list(pictures)
+    pictures = list(pictures) if isinstance(pictures, Iterable) else []
     if not pictures or not all(isinstance(each, FilterPicture) for each in pictures):
-        raise ValueError(f"pictures must be FilterPictures of one layer, not {pictures!r:.80}")
-    layers = sorted({picture.layer for picture in pictures})
+        raise ValueError(
+            f"pictures must be a list of FilterPictures of one layer, not {pictures!r:.80}"
+        )
+    layers = sorted({str(picture.layer) for picture in pictures})
     if len(layers) > 1:
         raise ValueError(f"pictures are of several layers: {', '.join(layers)}; give those of one")
     layer = layers[0]
-    real = reality(model, layer) if real is None else real
+    for picture in pictures:
+        helpers.check_filters(model, layer, [picture.filter])
+    shapes = sorted({picture.image.shape for picture in pictures})
+    if len(shapes) > 1 or shapes[0][0] != shapes[0][1]:
+        raise ValueError(f"pictures must be square and of one size, not {shapes}")
     if judge is None and knows_patterns(model):
         judge = helpers.load_model("pocketvgg_judge")
+    if judge is not None:
+        if not isinstance(judge, keras.Model) or not knows_patterns(judge):
+            raise ValueError(
+                f"judge must be a network that knows the {len(patterns.NAMES)} patterns, as "
+                f"load_model('pocketvgg_judge') is one, not {judge!r:.80}"
+            )
+        last = [each.name for each in judge.layers if len(each.output.shape) == 4][-1]
+        helpers.check_size(judge, last, shapes[0][0])
+    real = reality(model, layer) if real is None else real
+    check_reality(real, model, layer)
     images = np.stack([picture.image for picture in pictures])
     answers = helpers.activations(model, layer, images)
     best = real.answers.max(axis=0)
@@ -212,11 +249,20 @@ def questions(
     """`each` questions for each filter, from its real images.
 
     The nine images that excite the filter most are the references; the right answers come from the next
-    `each`, the wrong ones from the half of the images that excites it least.
+    `each`, the wrong ones from the half of the images that excites it least. Filters that answer so
+    rarely that the two cannot be told apart are left out.
     """
+    count = real.answers.shape[1]
+    whole("each", each, 1, max(1, len(real.images) // 2 - 9))
+    whole("seed", seed, 0, 2**32 - 1)
+    for number in filters:
+        whole("filter", number, 0, count - 1)
     rng, result = np.random.default_rng(seed), []
     for number in filters:
         order = np.argsort(real.answers[:, number], kind="stable")[::-1]
+        answers = real.answers[order, number]
+        if len(order) < 2 * (9 + each) or not answers[8 + each] > answers[len(order) // 2]:
+            continue
         for strong in order[9 : 9 + each]:
             weak = rng.choice(order[len(order) // 2 :])
             right = int(rng.integers(2))

@@ -374,3 +374,12 @@ def test_chapter_7_copy_has_weights_of_its_own(model, taught):
     before = model.get_layer("block1_conv1").get_weights()[1]
     copy.get_layer("block1_conv1").bias.assign_add(np.ones(16))
     assert np.array_equal(model.get_layer("block1_conv1").get_weights()[1], before)
+
+
+def test_a_convolution_right_after_the_input_can_be_examined():
+    inputs = keras.Input((None, None, 3))
+    network = keras.Model(inputs, keras.layers.Conv2D(3, 3, activation="relu", name="c")(inputs))
+    kernel, bias = network.get_layer("c").get_weights()
+    network.get_layer("c").set_weights([-np.ones_like(kernel), bias])
+    found = helpers.diagnose(network, "c", 0, size=32)
+    assert found.verdict == "dead" and any("becomes zero in c" in each for each in found.findings)

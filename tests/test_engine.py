@@ -523,6 +523,27 @@ def test_rescues_work_at_every_size(size):
 # ---------------------------------------------------------------- limits
 
 
+def test_an_endless_list_of_filters_is_refused():
+    with pytest.raises(ValueError, match="filter of two must be a whole number from 0 to 4, not 5"):
+        helpers.visualize(small_network(), "two", itertools.count())
+
+
+def test_an_answer_that_is_not_finite_is_not_called_alive():
+    network = small_network(weights=3e38)
+    picture = helpers.visualize(network, "two", [0], size=32, steps=2, rescue=False)[0]
+    assert picture.status == "dead" and "not a finite number" in picture.reason
+
+
+def test_an_activation_that_cannot_be_written_down_is_kept():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation=lambda x: tf.nn.elu(x) - 1)(inputs)
+    network = keras.Model(inputs, keras.layers.Conv2D(3, 3, name="end")(x))
+    picture = helpers.visualize(network, "end", [1], size=32, steps=9, precision="bfloat16")[0]
+    again = maps_of(network, "end", picture.image[None].astype(np.float32))[..., 1].mean()
+    assert picture.activation == pytest.approx(again, rel=1e-3)
+    assert picture.history[-1] > picture.history[0]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(value):
     network = small_network()

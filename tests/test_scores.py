@@ -182,6 +182,40 @@ def test_what_is_no_picture_is_refused(model, bad):
         helpers.scores(model, bad)
 
 
+def test_what_does_not_belong_together_is_refused(model, pictures, real):
+    import dataclasses
+
+    def replaced(**changes):
+        return [dataclasses.replace(pictures[0], **changes)]
+
+    half = pictures[0].image[:32]
+    two = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalMaxPooling2D()])
+    other = patterns.build()
+    for shown, options, said in (
+        (5, {}, "a list of FilterPictures"),
+        (replaced(filter=77), {}, "filter of block3_conv1 must be a whole number from 0 to 47"),
+        (replaced(filter=-1), {}, "filter of block3_conv1 must be a whole number from 0 to 47"),
+        (replaced(layer="block3_pool"), {}, "is no convolution"),
+        (replaced(image=half), {}, "square and of one size"),
+        ([pictures[1], *replaced(image=half[:, :32])], {}, "square and of one size"),
+        (
+            replaced(image=pictures[0].image[:16, :16]),
+            {},
+            "size is 16; .* of pocketvgg_judge needs",
+        ),
+        (pictures, {"judge": "x"}, "judge must be a network that knows the 45 patterns"),
+        (pictures, {"judge": two}, "judge must be a network that knows the 45 patterns"),
+        (pictures, {"real": 5}, "real must be what scores.reality gives for block3_conv1"),
+        (pictures, {"real": real._replace(answers=real.answers[:, :9])}, "real must be"),
+        (pictures, {"real": real._replace(answers=2 * real.answers)}, "real must be"),
+        (pictures, {"real": scores.reality(other, LAYER, count=45)}, "real must be"),
+        (pictures, {"real": real._replace(labels=real.labels[:4])}, "real must be"),
+    ):
+        with pytest.raises(ValueError, match=said) as caught:
+            helpers.scores(model, shown, **options)
+        assert "\n" not in str(caught.value)
+
+
 def test_pictures_of_several_layers_are_refused(model, pictures):
     other = helpers.visualize(model, "block1_conv1", [0], size=32, steps=2, rescue=False)
     with pytest.raises(ValueError, match="several layers: block1_conv1, block3_conv1"):
@@ -200,6 +234,20 @@ def test_questions_have_right_answers(model, real):
         shown = means(model, LAYER, question.references)[:, question.filter]
         assert answers.argmax() == question.right and shown.min() >= answers.max() - 1e-4
         assert len(shown) == 9
+
+
+def test_no_question_is_asked_that_has_no_answer(real):
+    rare = real.answers.copy()
+    rare[:, 3] = 0
+    rare[:5, 3] = 1  # fires on five images only
+    assert {q.filter for q in scores.questions(real._replace(answers=rare), [3, 5])} == {5}
+    few = scores.Reality(real.images[:12], real.answers[:12], real.labels[:12])
+    assert scores.questions(few, [5], each=1) == []
+    for options in ({"each": 0}, {"each": 10**9}, {"each": 2.5}, {"seed": -1}):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            scores.questions(real, [5], **options)
+    with pytest.raises(ValueError, match="filter must be a whole number from 0 to 47"):
+        scores.questions(real, [48])
 
 
 def test_the_machine_chooses_what_looks_alike(real):
@@ -262,6 +310,7 @@ def test_the_quiz_without_widgets_is_a_picture_that_says_so(model, monkeypatch):
         ({"layer": "block3conv1"}, "did you mean 'block3_conv1'"),
         ({"layer": LAYER, "filters": [99]}, "filter of block3_conv1 must be a whole number"),
         ({"layer": LAYER, "seed": -1}, "seed must be"),
+        ({"layer": "block4_conv2", "filters": [21]}, "too few real images to ask about"),
     ],
 )
 def test_a_quiz_about_nothing_is_refused(model, call, said):
