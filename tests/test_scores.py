@@ -178,7 +178,7 @@ def test_a_network_that_knows_no_patterns_is_scored_without_a_judge():
 
 @pytest.mark.parametrize("bad", [[], [1], "pictures", [None]])
 def test_what_is_no_picture_is_refused(model, bad):
-    with pytest.raises(ValueError, match="pictures must be FilterPictures of one layer"):
+    with pytest.raises(ValueError, match="pictures must be a list of FilterPictures of one layer"):
         helpers.scores(model, bad)
 
 
