@@ -234,9 +234,7 @@ def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
 class Looks(NamedTuple):
     """How the image is moved before each step is looked at, and how to move a gradient back."""
 
-    rolls: (
-        np.ndarray
-    )  # (steps, 2) int32: by whole pixels, down and right, what leaves comes in again
+    rolls: np.ndarray  # (steps, 2) int32: by whole pixels, what leaves comes in again
     transforms: np.ndarray  # (steps, 1, 8) float32: then shifted, turned and scaled
     inverses: np.ndarray  # (steps, 1, 8) float32
 
