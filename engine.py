@@ -19,6 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import networks
+
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -80,7 +82,10 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
         own = getattr(layer, "activation", None) if "activation" in config else None
         if own is not None:
             config["activation"] = None  # not every function can be written down
-        copy = type(layer).from_config(config)
+        try:
+            copy = type(layer).from_config(config)
+        except Exception:  # a layer of somebody's own that cannot be made again works as it is
+            return layer
         if own is not None:
             copy.activation = leaky(own) if leak else own
         return copy
@@ -96,35 +101,59 @@ def copy_weights(original: keras.Model, network: keras.Model) -> None:
 
 
 class Truncated:
-    """A convolution layer of a model, for some of its filters only.
+    """A layer of a model, for some of its filters only.
 
     `leak` lets the gradient through the ReLUs of the layers before; it always gets through that of
     the layer itself.
     """
 
     def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool):
-        self.layer = model.get_layer(layer)
-        before = self.layer.input
-        if before is model.inputs[0]:  # a model that ends where it begins cannot be copied
-            before = keras.layers.Identity()(before)
-        self.original = keras.Model(model.inputs[0], before)
-        self.precision = precision
+        part = networks.objective(model, layer)
+        self.layer, self.precision, self.maps = part.layer, precision, networks.gives_maps(part)
+        # Of these two kinds of layers only the wanted filters are computed.
+        self.some = type(part.layer) in (keras.layers.Conv2D, keras.layers.Dense)
+        end, activation = part.output, keras.activations.linear
+        if self.some:
+            end, activation = part.inputs[0], part.layer.activation
+        elif isinstance(part.layer, networks.ACTIVATIONS):
+            end, activation = part.inputs[0], part.layer.call
+        self.activation = leaky(activation)
+        if end is part.image:  # a model that ends where it begins cannot be copied
+            end = keras.layers.Identity()(end)
+        self.original = keras.Model(part.image, end)
         shared = precision == "float32" and not leak
         self.network = (
             self.original if shared else private_copy(self.original, precision, leak=leak)
         )
-        self.activation = leaky(self.layer.activation)
 
     def __call__(self, images, filters):
         """The mean over the map of each image's own filter: (n,) float32.
 
-        `images` (n, height, width, 3), 0 to 255; `filters` (n,).
+        `images` (n, height, width, channels), 0 to 255; `filters` (n,).
         """
-        layer = self.layer
-        before = tf.cast(self.network(images, training=False), self.precision)
+        values, own = self.network(images, training=False), filters
+        if self.some:
+            values, own = self.weighted(tf.cast(values, self.precision), filters)
+        values = tf.cast(
+            values, tf.float32
+        )  # (n, h, w, k) or (n, k); of each image its own is wanted
+        mine = tf.one_hot(own, tf.shape(values)[-1])
+        mine = mine[:, None, None] if self.maps else mine
+        values = tf.reduce_sum(values * mine, axis=-1)  # (n, h, w) or (n,)
+        if self.some and self.layer.use_bias:
+            bias = tf.gather(tf.cast(self.layer.bias, tf.float32), filters)
+            values += bias[:, None, None] if self.maps else bias
+        values = self.activation(values)
+        return tf.reduce_mean(values, axis=(1, 2)) if self.maps else values
+
+    def weighted(self, before, filters):
+        """What the wanted filters make of the layer's input, and which place in it is whose."""
+        layer, own = self.layer, filters
         kernel = tf.cast(layer.kernel, self.precision)
-        if layer.groups == 1:
-            kernel = tf.gather(kernel, filters, axis=-1)
+        if getattr(layer, "groups", 1) == 1:
+            kernel, own = tf.gather(kernel, filters, axis=-1), tf.range(tf.size(filters))
+        if isinstance(layer, keras.layers.Dense):
+            return tf.tensordot(before, kernel, 1), own
         maps = keras.ops.conv(
             before,
             kernel,
@@ -132,13 +161,7 @@ class Truncated:
             padding=layer.padding,
             dilation_rate=layer.dilation_rate,
         )
-        maps = tf.cast(maps, tf.float32)  # (n, h, w, n); of each image its own is wanted
-        own = tf.range(tf.size(filters)) if layer.groups == 1 else filters
-        mine = tf.one_hot(own, tf.shape(maps)[-1])[:, None, None]
-        maps = tf.reduce_sum(maps * mine, axis=-1)  # (n, h, w)
-        if layer.use_bias:
-            maps += tf.gather(tf.cast(layer.bias, tf.float32), filters)[:, None, None]
-        return tf.reduce_mean(self.activation(maps), axis=(1, 2))
+        return maps, own
 
 
 # ---------------------------------------------------------------- image
@@ -147,6 +170,7 @@ class Truncated:
 # strong as it varies there. The numbers are those of Lucid (Olah, Mordvintsev and Schubert 2017).
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
 COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
+LEVEL = float(np.linalg.norm(COLOURS[:, 0]) / 3**0.5)  # of brightness, in each of the three colours
 
 NOISE = 0.05  # standard deviation of the start spectrum
 CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
@@ -156,10 +180,15 @@ EPSILON = (
 SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most that a look is moved
 
 
-def random_spectrum(size: int, seed: int) -> np.ndarray:
-    """A start: (3, size, size // 2 + 1, 2) float32, faint noise in every wave of three colours."""
+def colours(channels: int) -> np.ndarray:
+    """(channels, channels) float32: `COLOURS` for RGB; other channels are not taken for mixtures."""
+    return COLOURS if channels == 3 else LEVEL * np.eye(channels, dtype=np.float32)
+
+
+def random_spectrum(size: int, seed: int, channels: int = 3) -> np.ndarray:
+    """A start: (channels, size, size // 2 + 1, 2) float32, faint noise in every wave of every colour."""
     rng = np.random.default_rng(seed)
-    return rng.normal(0, NOISE, (3, size, size // 2 + 1, 2)).astype(np.float32)
+    return rng.normal(0, NOISE, (channels, size, size // 2 + 1, 2)).astype(np.float32)
 
 
 def wave_sizes(size: int) -> np.ndarray:
@@ -176,35 +205,37 @@ def wave_counts(size: int) -> np.ndarray:
 
 
 def contours(spectrum, waves):
-    """Images before the sigmoid, (n, size, size, 3), of spectra (n, 3, size, size // 2 + 1, 2)."""
+    """Images before the sigmoid, (n, size, size, channels), of spectra (n, channels, size, size // 2 + 1, 2)."""
     size = tf.shape(spectrum)[2]
     amplitudes = tf.bitcast(spectrum * waves, tf.complex64)  # the last axis is real and imaginary
     planes = tf.raw_ops.IRFFT2D(input=amplitudes, fft_length=[size, size])
-    return tf.einsum("nchw,dc->nhwd", planes, COLOURS)
+    return tf.einsum("nchw,dc->nhwd", planes, colours(spectrum.shape[1]))
 
 
 def contours_back(gradient, weights):
-    """The gradient for spectra from that for `contours` (n, size, size, 3), but for a constant factor.
+    """The gradient for spectra from that for `contours` (n, size, size, channels), but for a constant factor.
 
     `weights` are the product of `wave_sizes` and `wave_counts`. Written out, because TensorFlow's own
     gradient of a Fourier transform takes as long to trace as half a network.
     """
-    planes = tf.einsum("nhwd,dc->nchw", gradient, COLOURS)
+    planes = tf.einsum("nhwd,dc->nchw", gradient, colours(gradient.shape[-1]))
     size = tf.shape(planes)[2]
     amplitudes = tf.raw_ops.RFFT2D(input=planes, fft_length=[size, size])
     return tf.bitcast(amplitudes, tf.float32) * weights
 
 
 def pictures(spectrum: np.ndarray) -> np.ndarray:
-    """The images (n, size, size, 3) uint8 of spectra (n, 3, size, size // 2 + 1, 2)."""
+    """The images (n, size, size, channels) uint8 of spectra (n, channels, size, size // 2 + 1, 2)."""
     height = contours(tf.constant(spectrum), wave_sizes(spectrum.shape[2]))
     return np.round(255 * tf.sigmoid(height)).astype(np.uint8)
 
 
 def spectra(images: np.ndarray) -> np.ndarray:
-    """The spectra whose images are `images` (n, size, size, 3) uint8, nearly."""
+    """The spectra whose images are `images` (n, size, size, channels) uint8, nearly."""
     share = np.clip(images / 255.0, 0.02, 0.98)
-    planes = np.einsum("nhwd,cd->nchw", np.log(share / (1 - share)), np.linalg.inv(COLOURS))
+    planes = np.einsum(
+        "nhwd,cd->nchw", np.log(share / (1 - share)), np.linalg.inv(colours(images.shape[-1]))
+    )
     amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1])[..., 0]
     return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
 
@@ -228,7 +259,7 @@ def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
             planes += rows[:, None] * columns * quarter
     amplitudes = np.fft.rfft2(planes) / wave_sizes(2 * half)[..., 0]
     large = np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
-    return large + random_spectrum(2 * half, seed)
+    return large + random_spectrum(2 * half, seed, tile.shape[1])
 
 
 class Looks(NamedTuple):
@@ -258,7 +289,7 @@ def looks(steps: int, size: int, seed: int, roll: float) -> Looks:
 
 
 def transformed(images, transform):
-    """The images (n, size, size, 3), all shifted, turned and scaled by one transform (1, 8)."""
+    """The images (n, size, size, channels), all shifted, turned and scaled by one transform (1, 8)."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transform,
@@ -275,7 +306,7 @@ def transformed(images, transform):
 class State(NamedTuple):
     """What a climb carries from step to step."""
 
-    spectrum: tf.Tensor  # (n, 3, size, size // 2 + 1, 2)
+    spectrum: tf.Tensor  # (n, channels, size, size // 2 + 1, 2)
     mean: tf.Tensor  # Adam's running mean of the gradient, like spectrum
     square: tf.Tensor  # and of its square
     best: tf.Tensor  # (n,) highest activation so far
@@ -289,7 +320,7 @@ class Climber:
 
     def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool = False):
         self.network = Truncated(model, layer, precision, leak)
-        spectrum = tf.TensorSpec([None, 3, None, None, 2], tf.float32)
+        spectrum = tf.TensorSpec([None, networks.channels(model), None, None, 2], tf.float32)
         numbers = tf.TensorSpec([None], tf.float32)
         number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([None, 1, 8], tf.float32)
         wave = tf.TensorSpec([None, None, 1], tf.float32)
@@ -357,7 +388,7 @@ class Climber:
 
 
 def begin(spectrum: np.ndarray) -> State:
-    """The state before the first step from `spectrum` (n, 3, size, size // 2 + 1, 2)."""
+    """The state before the first step from `spectrum` (n, channels, size, size // 2 + 1, 2)."""
     start = tf.constant(spectrum)
     rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
     # A real image to start from may keep the contrast that it has.
@@ -386,7 +417,7 @@ def ascend(
     stop: int | None = None,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Climbs from the spectra `start` (n, 3, size, size // 2 + 1, 2), looks up about every `seconds`.
+    """Climbs from the spectra `start` (n, channels, size, size // 2 + 1, 2), looks up about every `seconds`.
 
     `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
     `coarse` the first three quarters of all steps are done on an image of half the side, which then is
@@ -396,12 +427,12 @@ def ascend(
     tile is rolled any way at every step, so that what happens at the border of an image does not become
     a cross in the middle of the larger one.
 
-    Yields (best images so far (n, size, size, 3) uint8, activations (k, n) since the last).
+    Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
     """
     total = sum(count for _, count in climbers)
     small = int(total * COARSE_SHARE) if coarse else 0
     if small:
-        tile = random_spectrum(start.shape[2] // 2, seed)
+        tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
         start = np.repeat(tile[None], len(filters), axis=0)
     state, first, done, chunk = begin(start), 0, 0, 1
     numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)

@@ -16,9 +16,8 @@ import json
 import math
 import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # TensorFlow writes lines about the processor and missing GPUs to the terminal unless told before import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,10 +32,16 @@ from PIL import Image
 from tqdm import tqdm
 
 import engine
+import networks
 import patterns
 from engine import PRECISIONS, copy_weights, fast_precision, next_chunk, private_copy
 from loader import APPLICATIONS, load_model
-from patterns import nearest, whole
+from networks import channels, prepared
+from networks import conv_layers as conv_layers
+from networks import describe as describe
+from networks import receptive_field as receptive_field
+from networks import submodel as submodel
+from patterns import whole
 from pictures import FilterPicture, seal, two_digits
 from pictures import check as check  # the notebooks import these from here
 from pictures import grid as grid
@@ -53,71 +58,21 @@ if TYPE_CHECKING:
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
 
-# ---------------------------------------------------------------- model
-
-
-def conv_layers(model: keras.Model) -> list[str]:
-    """Names of the model's 2-D convolution layers, from input to output."""
-    return [layer.name for layer in model.layers if type(layer) is keras.layers.Conv2D]
-
-
-# ---------------------------------------------------------------- submodel
-
-
-def submodel(model: keras.Model, layer: str) -> keras.Model:
-    """The model cut after `layer`: images (n, height, width, 3) in, feature maps (n, h, w, filters) out.
-
-    The layers are shared with `model`, not copied. ValueError if there is no such layer or if its
-    output is not a set of feature maps.
-    """
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"model is {model!r}; it must be a keras.Model, as load_model gives one")
-    if len(getattr(model, "inputs", None) or []) != 1 or model.inputs[0].shape[-1] != 3:
-        raise ValueError(f"{model.name} must have one input (n, height, width, 3), channels last")
-    names = [each.name for each in model.layers]
-    if not isinstance(layer, str) or layer not in names:
-        raise ValueError(
-            f"no layer {layer!r}{nearest(layer, names)} The convolution layers of {model.name} are: "
-            + ", ".join(conv_layers(model))
-        )
-    cut = keras.Model(
-        model.inputs[0], model.get_layer(layer).output, name=f"{model.name}_to_{layer}"
-    )
-    if len(cut.output.shape) != 4:
-        raise ValueError(
-            f"layer {layer!r} gives {cut.output.shape}, not feature maps (n, height, width, filters); "
-            f"the convolution layers of {model.name} are: " + ", ".join(conv_layers(model))
-        )
-    return cut
-
-
-def receptive_field(model: keras.Model, layer: str) -> int:
-    """Side in pixels of the square of the image that one value of the layer's maps depends on.
-
-    Each layer adds (kernel - 1) times the distance, in pixels, between its neighbouring inputs; a
-    stride multiplies that distance (Araujo, Norris and Sim 2019). Right for networks that are one
-    chain of layers, as VGG16 and PocketVGG are.
-    """
-    field, distance = 1, 1
-    for each in submodel(model, layer).layers:
-        kernel = getattr(each, "kernel_size", getattr(each, "pool_size", (1, 1)))[0]
-        field += (kernel - 1) * distance
-        distance *= getattr(each, "strides", (1, 1))[0]
-    return field
-
-
 # ---------------------------------------------------------------- image
 
 
-def random_image(size: int = 128, seed: int = 0, *, contrast: float = 32.0) -> np.ndarray:
+def random_image(
+    size: int = 128, seed: int = 0, *, contrast: float = 32.0, channels: int = 3
+) -> np.ndarray:
     """A start image: mid grey plus even noise of at most `contrast` grey levels up or down.
 
-    Returns (size, size, 3) float32, RGB, within 127.5 ± contrast. The same seed gives the same image.
+    Returns (size, size, channels) float32, within 127.5 ± contrast. The same seed gives the same image.
     """
     whole("size", size, 1, MAX_SIZE)
     whole("seed", seed, 0, 2**32 - 1)
+    whole("channels", channels, 1, 1024)
     check_number("contrast", contrast, 0, 127.5)
-    noise = np.random.default_rng(seed).uniform(-contrast, contrast, (size, size, 3))
+    noise = np.random.default_rng(seed).uniform(-contrast, contrast, (size, size, channels))
     return (127.5 + noise).astype(np.float32)
 
 
@@ -148,11 +103,12 @@ def deprocess(
     Tomasi and Manduchi 1998); `sharpen`: that share of the difference from a blurred copy is added
     (unsharp mask); `enlarge`: each side becomes that many times longer (Lanczos interpolation).
 
-    Takes (height, width, 3), any finite range; returns uint8 RGB. An image without contrast becomes
-    even grey.
+    Takes (height, width, channels), any finite range; returns uint8. An image without contrast becomes
+    even grey. The last three are for RGB.
     """
     image = np.asarray(image, np.float64)  # in float32 the mean of an even image is not exact
-    if image.ndim != 3 or image.shape[-1] != 3 or not np.isfinite(image).all():
+    plain = denoise == sharpen == 0 and enlarge == 1
+    if image.ndim != 3 or not (plain or image.shape[-1] == 3) or not np.isfinite(image).all():
         raise ValueError(
             f"deprocess takes one finite image (height, width, 3), not shape {image.shape}"
         )
@@ -191,37 +147,26 @@ def check_number(what: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{what} must be a number from {low} to {high}, not {value!r}")
 
 
-# What is built once for a layer, by model; gone with the model.
-_prepared: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
-
-
-def prepared(model: keras.Model, key: tuple, build: Callable[[], Any]) -> Any:
-    """What `build` gives, kept for the next time that `key` is asked of the model."""
-    kept = _prepared.setdefault(model, {})
-    if key not in kept:
-        kept[key] = build()
-    return kept[key]
-
-
 def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarray:
     """How strongly each filter of `layer` answers to each image: (n, filters) float32.
 
-    The mean over the filter's map, after the layer's activation function. `images` are uint8 RGB,
-    (n, height, width, 3). ValueError for another shape or type, or images too small for the layer.
+    The mean over the filter's map, after the layer's activation function; for a classifier, its values.
+    `images` are uint8, (n, height, width, channels), RGB for networks with three channels. ValueError for
+    another shape or type, or images too small for the layer.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+    images, depth = np.asarray(images), channels(model)
+    if images.ndim != 4 or images.shape[-1] != depth or images.dtype != np.uint8:
         raise ValueError(
-            f"images must be uint8 (n, height, width, 3), not {images.dtype} {images.shape}; "
+            f"images must be uint8 (n, height, width, {depth}), not {images.dtype} {images.shape}; "
             "image[None] makes a list of one image"
         )
-    check_size(model, layer, min(images.shape[1:3]))
-    network = submodel(model, layer)
+    network = networks.cut(model, layer)
+    check_size(model, layer, *images.shape[1:3])
     count = images_at_once(model, layer, max(images.shape[1:3]), "float32")
     batches = [images[start : start + count] for start in range(0, len(images), count)]
     # Without a graph: building one takes longer than most lists of images.
     answers = [
-        np.mean(network(tf.cast(b, tf.float32), training=False), axis=(1, 2), dtype=np.float32)
+        means(network(tf.cast(b, tf.float32), training=False))
         for b in tqdm(batches, layer, delay=2, leave=False)
     ]
     return (
@@ -231,30 +176,53 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
     )
 
 
+def means(values) -> np.ndarray:
+    """The means over the maps (n, h, w, filters), or values (n, filters) as they are."""
+    return np.mean(values, axis=tuple(range(1, len(values.shape) - 1)), dtype=np.float32)
+
+
 def filter_count(model: keras.Model, layer: str) -> int:
     """How many filters `layer` has."""
-    return submodel(model, layer).output.shape[-1]
+    return networks.cut(model, layer).output.shape[-1]
 
 
-def fits(model: keras.Model, layer: str, size: int) -> bool:
-    """Whether images of `size` pixels leave at least one value in the layer's maps."""
+def fits(model: keras.Model, layer: str, height: int, width: int | None = None) -> bool:
+    """Whether images of that many pixels leave at least one value in the layer's maps."""
+    network, width = networks.cut(model, layer), width or height
+    own = network.inputs[0].shape[1:3]
+    if any(side not in (None, given) for side, given in zip(own, (height, width), strict=True)):
+        return False
     try:
-        return min(submodel(model, layer).compute_output_shape((1, size, size, 3))[1:3]) >= 1
+        return min(network.compute_output_shape((1, height, width, channels(model)))[1:]) >= 1
     except ValueError:  # Keras refuses shapes that would become negative
         return False
 
 
-def check_size(model: keras.Model, layer: str, size: int) -> None:
-    """ValueError unless images of `size` pixels leave at least one value in the layer's maps."""
-    size = whole("size", size, 1, MAX_SIZE)
-    if fits(model, layer, size):
+def check_size(model: keras.Model, layer: str, height: int, width: int | None = None) -> None:
+    """ValueError unless images of that many pixels leave at least one value in the layer's maps."""
+    width = height if width is None else width
+    for side in (height, width):
+        whole("size", side, 1, MAX_SIZE)
+    if fits(model, layer, height, width):
         return
+    own = networks.unfold(model).parts[layer].image.shape[1:3]
+    if None not in own:
+        raise ValueError(
+            f"{layer} of {model.name} takes images of {own[0]} × {own[1]} pixels only, not {height} × {width}"
+        )
+    size = min(height, width)
     for larger in range(size + 1, MAX_SIZE + 1):
         if fits(model, layer, larger):
             raise ValueError(
                 f"size is {size}; {layer} of {model.name} needs images of at least {larger} pixels"
             )
-    raise ValueError(f"{model.name} takes images of {model.input_shape}, not of {size} pixels")
+    raise ValueError(f"{layer} of {model.name} takes no images of {height} × {width} pixels")
+
+
+def usual_size(model: keras.Model, layer: str) -> int:
+    """128 pixels, or the only size that the layer takes."""
+    own = networks.cut(model, layer).inputs[0].shape[1:3]
+    return 128 if None in own else own[0]
 
 
 def images_at_once(model: keras.Model, layer: str, size: int, precision: str) -> int:
@@ -264,13 +232,12 @@ def images_at_once(model: keras.Model, layer: str, size: int, precision: str) ->
     """
 
     def count() -> int:
-        network = submodel(model, layer)
-        try:
-            every = keras.Model(network.inputs, [each.output for each in network.layers])
-        except ValueError:  # a layer serves in another network, too, and its output is of that one
-            network = private_copy(network, "float32")
-            every = keras.Model(network.inputs, [each.output for each in network.layers])
-        shapes = every.compute_output_shape((1, size, size, 3))
+        network = networks.unfold(model)
+        image = network.parts[layer].image
+        parts = network.parts if image is next(iter(network.parts.values())).image else network.own
+        names = list(parts)[: list(parts).index(layer) + 1]
+        every = keras.Model(image, [parts[name].output for name in names])
+        shapes = every.compute_output_shape((1, size, size, channels(model)))
         return sum(math.prod(shape) for shape in shapes)
 
     # Each value is kept for the way back, where it has a gradient and a product of both.
@@ -341,6 +308,15 @@ def plain_climb(network: keras.Model) -> Callable:
     return climb
 
 
+def as_maps(model: keras.Model, layer: str) -> keras.Model:
+    """The model up to the layer's objective; the values of a classifier as maps of one place."""
+    part = networks.objective(model, layer)
+    output = part.output
+    if len(output.shape) == 2:
+        output = keras.layers.Reshape((1, 1, -1))(output)
+    return keras.Model(part.image, output)
+
+
 def ascend(
     model: keras.Model,
     layer: str,
@@ -354,11 +330,11 @@ def ascend(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs from `image` for each of `filters` at once, and looks up about every `seconds`.
 
-    Yields (images so far (n, size, size, 3) float32, activations of the steps since the last yield (k, n)).
+    Yields (images so far (n, size, size, channels) float32, activations of the steps since the last yield (k, n)).
     """
 
     def build() -> tuple[keras.Model, keras.Model, Callable]:
-        original = submodel(model, layer)
+        original = as_maps(model, layer)
         network = original if precision == "float32" else private_copy(original, precision)
         return original, network, plain_climb(network)
 
@@ -390,7 +366,7 @@ def visualize(
     *,
     recipe: str = "clear",
     steps: int | None = None,
-    size: int = 128,
+    size: int | None = None,
     seed: int = 0,
     step_size: float | None = None,
     precision: str | None = None,
@@ -430,7 +406,7 @@ def visualize(
         stop_after=stop_after,
     )
     steps = order["steps"]
-    batch = images_at_once(model, layer, size, order["precision"])
+    batch = images_at_once(model, layer, order["size"], order["precision"])
     pictures: list[FilterPicture] = []
     with tqdm(total=len(numbers) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
         try:
@@ -457,7 +433,7 @@ def order_of(
     *,
     recipe: str = "clear",
     steps: int | None = None,
-    size: int = 128,
+    size: int | None = None,
     seed: int = 0,
     step_size: float | None = None,
     precision: str | None = None,
@@ -468,7 +444,7 @@ def order_of(
     """The recipe of a picture, all but the filter: what `visualize` was told, checked, and what it chose."""
     check_choice("recipe", recipe, RECIPES)
     steps = RECIPES[recipe][0] if steps is None else whole("steps", steps, 1, 10_000)
-    whole("size", size, 16, MAX_SIZE)
+    size = usual_size(model, layer) if size is None else whole("size", size, 16, MAX_SIZE)
     check_size(model, layer, size)
     whole("seed", seed, 0, 2**32 - 1)
     step_size = RECIPES[recipe][1] if step_size is None else step_size
@@ -488,6 +464,7 @@ def order_of(
         "recipe": recipe,
         "steps": int(steps),
         "size": int(size),
+        "channels": channels(model),
         "seed": int(seed),
         "step_size": float(step_size),
         "precision": precision,
@@ -504,10 +481,11 @@ def climber_of(model: keras.Model, layer: str, precision: str, leak: bool) -> en
 
 
 def start_image(order: dict) -> np.ndarray:
-    """The picture of the noise that a climb of this recipe begins with, (size, size, 3) uint8."""
+    """The picture of the noise that a climb of this recipe begins with, (size, size, channels) uint8."""
+    size, seed, depth = order["size"], order["seed"], order["channels"]
     if order["recipe"] == "plain":
-        return deprocess(random_image(order["size"], order["seed"]))
-    return engine.pictures(engine.random_spectrum(order["size"], order["seed"])[None])[0]
+        return deprocess(random_image(size, seed, channels=depth))
+    return engine.pictures(engine.random_spectrum(size, seed, depth)[None])[0]
 
 
 def frames(
@@ -521,18 +499,19 @@ def frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs by a recipe, and looks up about every `seconds`.
 
-    Yields (pictures so far (n, size, size, 3) uint8, activations of the steps since the last (k, n)).
+    Yields (pictures so far (n, size, size, channels) uint8, activations of the steps since the last (k, n)).
     `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
-    start spectra (n, 3, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
+    start spectra (n, channels, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
     """
     layer, steps, size, seed = (order[key] for key in ("layer", "steps", "size", "seed"))
+    depth = channels(model)
     stop = order["stop_after"] or steps
     if order["recipe"] == "plain":
         for images, values in ascend(
             model,
             layer,
             filters,
-            random_image(size, seed),
+            random_image(size, seed, channels=depth),
             steps=stop,
             step_size=order["step_size"],
             precision=order["precision"],
@@ -547,7 +526,7 @@ def frames(
     yield from engine.ascend(
         [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
         filters,
-        np.repeat(engine.random_spectrum(size, seed)[None], len(filters), axis=0)
+        np.repeat(engine.random_spectrum(size, seed, depth)[None], len(filters), axis=0)
         if start is None
         else start,
         rate=order["step_size"],
@@ -591,8 +570,11 @@ SAMPLE_SIZE = 128  # pixels; larger images would say the same and take minutes
 
 
 @functools.lru_cache(maxsize=1)
-def sample() -> np.ndarray:
-    """Images to judge silent filters by, (551, 128, 128, 3) uint8: 512 patterns, 39 cuts of the photo."""
+def sample(channels: int = 3) -> np.ndarray:
+    """Images to judge silent filters by, (551, 128, 128, channels) uint8: 512 patterns, 39 cuts of the photo.
+
+    RGB; grey for one channel; for any other number red, green and blue in turn.
+    """
     drawn, _ = patterns.images(512, seed=0, size=SAMPLE_SIZE)
     whole_photo, cuts = photo(224), []
     for side in (224, 160, 112, 80, 56):
@@ -600,11 +582,18 @@ def sample() -> np.ndarray:
             for left in range(0, 225 - side, 56):
                 cut = whole_photo[top : top + side, left : left + side]
                 cuts.append(cv2.resize(cut, (SAMPLE_SIZE, SAMPLE_SIZE), None, 0, 0, cv2.INTER_AREA))
-    return np.concatenate([drawn, cuts])
+    return in_channels(np.concatenate([drawn, cuts]), channels)
+
+
+def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """RGB images (…, 3) uint8 as grey for one channel, or with red, green and blue in turn: (…, channels)."""
+    if channels == 1:
+        return np.round(images @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
+    return images[..., np.arange(channels) % 3]
 
 
 def sized(images: np.ndarray, size: int) -> np.ndarray:
-    """Images (n, h, h, 3) as they are, but of `size` pixels: laid side by side or cut off."""
+    """Images (n, h, h, channels) as they are, but of `size` pixels: laid side by side or cut off."""
     times = math.ceil(size / images.shape[1])
     return np.tile(images, (1, times, times, 1))[:, :size, :size]
 
@@ -644,7 +633,7 @@ def rescue_dead(
 
     def other(numbers: list[int]) -> np.ndarray:
         # Ten times as much noise as usual, so that it is another place and not another corner.
-        spectrum = 10 * engine.random_spectrum(size, order["seed"] + 1)
+        spectrum = 10 * engine.random_spectrum(size, order["seed"] + 1, channels(model))
         return np.repeat(spectrum[None], len(numbers), axis=0)
 
     troubled = dead()
@@ -653,11 +642,12 @@ def rescue_dead(
     again(dead(), "a start with more noise", other, leak=False)
     again(dead(), "a start with the gradient leaking through silent ReLUs", other, leak=True)
     side = SAMPLE_SIZE if size > SAMPLE_SIZE and fits(model, layer, SAMPLE_SIZE) else size
-    answers = activations(model, layer, sized(sample(), side))
+    real_images = sample(channels(model))
+    answers = activations(model, layer, sized(real_images, side))
     best = answers.argmax(axis=0)
 
     def best_images(numbers: list[int]) -> np.ndarray:
-        return sized(sample()[best[numbers]], size)
+        return sized(real_images[best[numbers]], size)
 
     weak = [r for r in troubled if pictures[r].activation <= answers[:, pictures[r].filter].max()]
     again(
@@ -693,14 +683,15 @@ def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
 def check_filters(model: keras.Model, layer: str, filters: Iterable[int]) -> list[int]:
     """The filter numbers as a list; ValueError if one is wrong, repeated, or if there is none.
 
-    ValueError too for a layer that is not a convolution: its outputs are not filters.
+    ValueError too for a layer that gives neither feature maps nor the values of classes.
     """
-    count = filter_count(model, layer)
-    if layer not in conv_layers(model):
+    output = networks.cut(model, layer).output
+    if len(output.shape) not in (2, 4) or output.shape[-1] is None:
         raise ValueError(
-            f"{layer!r} is no convolution; those of {model.name} are: "
-            + ", ".join(conv_layers(model))
+            f"layer {layer!r} gives {output.shape}, neither maps nor classes; the convolution layers of "
+            f"{model.name} are: " + ", ".join(conv_layers(model))
         )
+    count = filter_count(model, layer)
     if isinstance(filters, (str, bytes)) or not isinstance(filters, Iterable):
         raise ValueError(
             f"filters is {filters!r}; it must be a list of filter numbers, such as [3]"
@@ -726,7 +717,7 @@ def finish(
     order: dict,
     floor: float = 0.01,
 ) -> list[FilterPicture]:
-    """Images (n, size, size, 3) uint8, one for each of `filters`, measured anew and judged.
+    """Images (n, size, size, channels) uint8, one for each of `filters`, measured anew and judged.
 
     `history` is (steps, n). `order` is the recipe, all but the filter. A picture that excites its filter
     no more than the noise that the climb began with, made a picture in the same way, is called dead; so is
@@ -772,7 +763,7 @@ def fingerprint(model: keras.Model, layer: str) -> str:
     ValueError for a weight that is not finite: no gradient leads past it.
     """
     digest = hashlib.sha256()
-    for weight in submodel(model, layer).weights:
+    for weight in networks.cut(model, layer).weights:
         values = np.ascontiguousarray(weight.numpy())
         if not np.isfinite(values).all():
             raise ValueError(f"{model.name} has weights that are not finite, in {weight.path}")

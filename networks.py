@@ -1,0 +1,667 @@
+"""Any Keras network as one flat list of layers, and what can be said about it.
+
+People's networks come nested, with or without preprocessing, with one channel or twelve, with a fixed
+size and a classifier at the end. `unfold` opens all that, so that the rest of the course need not know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cv2
+import keras
+import numpy as np
+
+import patterns
+from patterns import nearest, whole
+
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Conv2DTranspose,
+)
+
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+)
+
+SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
+
+# What is built once for a model; gone with the model.
+_prepared: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
+
+
+def prepared(model: keras.Model, key: tuple, build: Callable[[], Any]) -> Any:
+    """What `build` gives, kept for the next time that `key` is asked of the model."""
+    kept = _prepared.setdefault(model, {})
+    if key not in kept:
+        kept[key] = build()
+    return kept[key]
+
+
+# ---------------------------------------------------------------- unfold
+
+
+class Part(NamedTuple):
+    """One use of a layer in a network."""
+
+    layer: keras.Operation
+    image: (
+        keras.KerasTensor
+    )  # the network's input that this use hangs on, (None, height, width, channels)
+    inputs: list[keras.KerasTensor]
+    output: keras.KerasTensor
+
+
+class Network(NamedTuple):
+    """A model laid out flat: the layers that the image alone decides about."""
+
+    own: dict[str, Part]  # by name, from input to output, for images of the size that the model was made for
+    parts: dict[str, Part]  # the same, for images of any size as far as the layers allow
+    shape: tuple[int | None, int | None, int]  # of the images that the model was made for
+    last: (
+        str | None
+    )  # the part that gives the model's (first) answer, if the image alone decides it
+    left_out: list[str]  # layers that need another input than the image, too
+
+
+def unfold(model: keras.Model) -> Network:
+    """The model's layers in order, with models inside the model opened; layers are shared, not copied.
+
+    Sizes that the model fixes are set free where its layers allow it. A layer that is used again is
+    named "relu:2"; layers of different inner models with one name are named "inner/layer".
+    ValueError, with the way out, for what the course cannot look into.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model is {model!r}; it must be a keras.Model, as load_model gives one")
+    return prepared(model, ("unfolded",), lambda: _unfold(model))
+
+
+def _unfold(model: keras.Model) -> Network:
+    place = image_input(model)
+    shape = tuple(model.inputs[place].shape[1:])
+    network = flat(model, place, shape)
+    for name, part in network.parts.items():
+        if getattr(part.layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                f"{model.name} keeps channels first, (n, channels, height, width), in layer {name!r}; the "
+                "course, like TensorFlow without a GPU, needs them last. Build the model with "
+                'data_format="channels_last" and set_weights(): kernels are the same in both'
+            )
+    if None in shape:
+        return network
+    # As far as the first layer that minds; what comes after it keeps the size that the model was made for.
+    free = flat(model, place, (None, None, shape[-1])).parts
+    parts = {name: free.get(name, part) for name, part in network.parts.items()}
+    return network._replace(parts=parts)
+
+
+def image_input(model: keras.Model) -> int:
+    """Which of the model's inputs is the image; ValueError, with the way out, if none can be."""
+    try:
+        shapes = [each.shape for each in model.inputs]
+    except (AttributeError, TypeError, ValueError):  # not built, or never will be
+        if isinstance(model, keras.Sequential):
+            raise ValueError(
+                f"{model.name} does not know the shape of its images yet: "
+                "call model.build((None, height, width, channels)) first"
+            ) from None
+        raise ValueError(
+            f"{model.name} is a {type(model).__name__}, whose layers are hidden in its call(). Lay them open: "
+            "image = keras.Input((height, width, channels)); model = keras.Model(image, model.call(image))"
+        ) from None
+    places = [place for place, shape in enumerate(shapes) if len(shape) == 4 and shape[-1]]
+    if len(places) == 1:
+        return places[0]
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        height, width = shapes[0][1:]
+        raise ValueError(
+            f"{model.name} takes images without channels, {shapes[0]}; give them one: "
+            f"image = keras.Input(({height}, {width}, 1)); "
+            f"model = keras.Model(image, model(keras.layers.Reshape(({height}, {width}))(image)))"
+        )
+    raise ValueError(
+        f"{model.name} takes {' and '.join(str(shape) for shape in shapes)}; the course needs "
+        "one image (n, height, width, channels) among them, and no other"
+    )
+
+
+def flat(model: keras.Model, place: int, shape: tuple) -> Network:
+    """Runs the model on a new image of `shape`, in the place of its inputs, and notes every layer.
+
+    Where the image is not of the size that the model was made for, it ends at the first layer that minds.
+    """
+    own = shape == tuple(model.inputs[place].shape[1:])
+    image = keras.Input(shape, name="image")
+    double = {name for name, layers in layers_by_name(model).items() if len(layers) > 1}
+    twins: dict[int, keras.Operation] = {}
+    parts: dict[str, Part] = {}
+    foreign: dict[int, Any] = {}  # tensors that another input has a part in
+    left_out: list[str] = []
+
+    def use(layer: keras.Operation, path: str, *arguments: Any, **keywords: Any) -> Any:
+        """Calls a layer, or the layers inside it, and notes what goes in and comes out."""
+        if is_open(layer) and len(arguments) == 1:
+            return run(layer, f"{path}{layer.name}.", arguments[0])
+        if layer.name in double:
+            layer = twins.setdefault(id(layer), renamed(layer, path + layer.name))
+        output = layer(*arguments, **keywords)
+        given = [each for each in keras.tree.flatten((arguments, keywords)) if is_tensor(each)]
+        if any(id(each) in foreign for each in given):
+            foreign.update((id(each), each) for each in keras.tree.flatten(output))
+            left_out.append(layer.name)
+        elif given and is_tensor(output):
+            if not own and output.shape[-1] is None:
+                raise ValueError("how many values there are depends on the size of the image")
+            times = 1 + sum(part.layer is layer for part in parts.values())
+            name = layer.name if times == 1 else f"{layer.name}:{times}"
+            parts[name] = Part(layer, image, given, output)
+        return output
+
+    def run(inner: keras.Model, path: str, inputs: Any) -> Any:
+        """Calls the layers of a model one by one."""
+        if isinstance(inner, keras.Sequential):
+            [inputs] = keras.tree.flatten(inputs)
+            for layer in inner.layers:
+                inputs = use(layer, path, inputs)
+            return inputs
+        # What keras.models.clone_model does, which would also compile the copy and rename its ends.
+        inputs = keras.tree.pack_sequence_as(inner.input, keras.tree.flatten(inputs))
+        return inner._run_through_graph(
+            inputs,
+            operation_fn=lambda layer: layer,
+            call_fn=lambda layer, *given, **more: use(layer, path, *given, **more),
+        )
+
+    inputs = [
+        image if number == place else keras.Input(each.shape[1:], dtype=each.dtype)
+        for number, each in enumerate(model.inputs)
+    ]
+    foreign.update((id(each), each) for each in inputs if each is not image)
+    answer = None
+    try:
+        answer = keras.tree.flatten(run(model, "", inputs))[0]
+    except Exception:  # a layer that minds the size may raise anything
+        if own:
+            raise
+    last = next((name for name, part in parts.items() if part.output is answer), None)
+    return Network(parts, parts, shape, last, left_out)
+
+
+def is_open(layer: object) -> bool:
+    """Whether it is a model whose layers can be seen."""
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    )
+
+
+def is_tensor(value: object) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
+def layers_by_name(model: keras.Model) -> dict[str, list[keras.Operation]]:
+    """All layers of the model and of the models in it, by their own names."""
+    found: dict[str, list[keras.Operation]] = {}
+    for layer in getattr(model, "operations", None) or model.layers:
+        if is_open(layer):
+            for name, inner in layers_by_name(layer).items():
+                found.setdefault(name, []).extend(inner)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            found.setdefault(layer.name, []).append(layer)
+    return {
+        name: list({id(each): each for each in layers}.values()) for name, layers in found.items()
+    }
+
+
+def renamed(layer: keras.Operation, name: str) -> keras.Operation:
+    """The layer under another name, with the same weights: in one model no two may have the same."""
+    twin = object.__new__(type(layer))  # past Keras, which would make weights of its own
+    vars(twin).update(vars(layer) | {"name": name, "_inbound_nodes": [], "_outbound_nodes": []})
+    return twin
+
+
+# ---------------------------------------------------------------- cut
+
+
+def cut(model: keras.Model, layer: str) -> keras.Model:
+    """The model up to `layer`: images (n, height, width, channels) in, what the layer gives out.
+
+    ValueError if there is no such layer.
+    """
+    parts = unfold(model).parts
+    if not isinstance(layer, str) or layer not in parts:
+        others = unfold(model).left_out
+        if layer in others:
+            raise ValueError(
+                f"layer {layer!r} of {model.name} needs another input than the image, too"
+            )
+        raise ValueError(
+            f"no layer {layer!r}{nearest(layer, list(parts))} The convolution layers of {model.name} are: "
+            + ", ".join(conv_layers(model))
+        )
+    name = f"{model.name}_to_{layer}"
+    name = re.sub(r"\W", "_", name)  # TensorFlow allows less in a name than Keras does
+    return keras.Model(parts[layer].image, parts[layer].output, name=name)
+
+
+def conv_layers(model: keras.Model) -> list[str]:
+    """Names of the model's 2-D convolution layers, from input to output."""
+    parts = unfold(model).parts
+    return [name for name, part in parts.items() if isinstance(part.layer, CONVOLUTIONS)]
+
+
+def submodel(model: keras.Model, layer: str) -> keras.Model:
+    """The model cut after `layer`: images (n, height, width, channels) in, feature maps (n, h, w, filters) out.
+
+    The layers are shared with `model`, not copied. ValueError if there is no such layer or if its
+    output is not a set of feature maps.
+    """
+    result = cut(model, layer)
+    if not gives_maps(unfold(model).parts[layer]):
+        raise ValueError(
+            f"layer {layer!r} gives {result.output.shape}, not feature maps (n, height, width, filters); "
+            f"the convolution layers of {model.name} are: " + ", ".join(conv_layers(model))
+        )
+    return result
+
+
+def gives_maps(part: Part) -> bool:
+    """Whether a layer gives feature maps, (n, height, width, filters)."""
+    return len(part.output.shape) == 4
+
+
+def objective(model: keras.Model, layer: str) -> Part:
+    """The layer as ascent and explanations look at it: of a classifier the values before the softmax.
+
+    A probability can also grow because those of the others fall (Simonyan, Vedaldi and Zisserman 2013);
+    and a certain answer, or a sigmoid's, has no gradient left. ValueError if there is no such layer.
+    """
+    cut(model, layer)  # complains
+    parts = unfold(model).parts
+    part = parts[layer]
+    if isinstance(part.layer, keras.layers.Softmax):
+        squashed = True
+    else:
+        squashed = getattr(part.layer, "activation", None) in SQUASHING
+    if not squashed:
+        return part
+    if isinstance(part.layer, (keras.layers.Softmax, keras.layers.Activation)):
+        return next(each for each in parts.values() if each.output is part.inputs[0])
+
+    def build() -> Part:
+        linear = renamed(part.layer, part.layer.name)
+        vars(linear)["activation"] = keras.activations.linear
+        return part._replace(layer=linear, output=linear(part.inputs[0]))
+
+    return prepared(model, ("objective", layer), build)
+
+
+def channels(model: keras.Model) -> int:
+    """How many channels the images have that the model takes."""
+    return unfold(model).shape[-1]
+
+
+# ---------------------------------------------------------------- receptive field
+
+# Layers and operations by which a value depends on its own place only.
+POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.BatchNormalization,
+    keras.layers.Concatenate,
+    keras.layers.Cropping2D,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.ELU,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.LayerNormalization,
+    keras.layers.LeakyReLU,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.Rescaling,
+    keras.layers.SpatialDropout2D,
+    keras.layers.Subtract,
+    keras.layers.ZeroPadding2D,
+)
+ARITHMETIC = set(
+    "Add Subtract Multiply Divide TrueDivide Negative Maximum Minimum Clip Cast GetItem".split()
+)
+ARITHMETIC |= set(
+    "LayerScale Relu Relu6 Sigmoid HardSigmoid Silu HardSilu Gelu Tanh Exp Sqrt Square".split()
+)
+
+
+def receptive_field(model: keras.Model, layer: str) -> float:
+    """Side in pixels of the square of the image that one value of the layer's maps depends on.
+
+    Each layer adds (kernel - 1) times the distance, in pixels, between its neighbouring inputs; a
+    stride multiplies that distance; where paths meet, the longest counts (Araujo, Norris and Sim 2019).
+    Infinite where a value depends on the whole image, as behind a global pooling, or might, as behind
+    a layer that Keras does not know.
+    """
+    cut(model, layer)  # complains
+    return prepared(model, ("fields",), lambda: receptive_fields(model))[layer]
+
+
+def receptive_fields(model: keras.Model) -> dict[str, float]:
+    """The receptive field of every layer, by name."""
+    # By tensor: field and distance between neighbours, each (vertical, horizontal), in pixels.
+    known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    result = {}
+    for name, part in unfold(model).parts.items():
+        start = (np.ones(2), np.ones(2))
+        before = [known.get(id(each), start) for each in part.inputs]
+        field = np.max([each for each, _ in before], axis=0)
+        distance = np.max([each for _, each in before], axis=0)
+        field, distance = wider(part, field, distance)
+        known[id(part.output)] = field, distance
+        result[name] = float(field.max())
+        if math.isfinite(result[name]):
+            result[name] = int(result[name])
+    return result
+
+
+def wider(part: Part, field: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The receptive field and the distance of neighbours after one layer more."""
+    layer = part.layer
+
+    def pair(name: str, otherwise: int = 1) -> np.ndarray:
+        return np.broadcast_to(getattr(layer, name, otherwise), 2)
+
+    pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        reach = np.ceil(pair("kernel_size") / pair("strides"))
+        return field + (reach - 1) * distance, distance / pair("strides")
+    if isinstance(layer, keras.layers.UpSampling2D):
+        reach = 1 if layer.interpolation == "nearest" else 2
+        return field + (reach - 1) * distance, distance / pair("size")
+    if isinstance(layer, (*CONVOLUTIONS, *pooling)):
+        kernel = pair("pool_size") if isinstance(layer, pooling) else pair("kernel_size")
+        field = field + (kernel - 1) * pair("dilation_rate") * distance
+        return field, distance * pair("strides")
+    own = type(layer).__module__.startswith("keras.") and type(layer).__name__ in ARITHMETIC
+    known = type(layer) in POINTWISE or own
+    if known and gives_maps(part):
+        return field, distance
+    return np.full(2, math.inf), distance
+
+
+# ---------------------------------------------------------------- describe
+
+RANGES = {  # what networks are trained on: name -> (how to say it, function of RGB images from 0 to 255)
+    "0 to 255": ("(0, 255)", lambda x: x),
+    "0 to 1": ("(0, 1)", lambda x: x / 255),
+    "-1 to 1": ("(-1, 1)", lambda x: x / 127.5 - 1),
+    "ImageNet's mean 0 and deviation 1": (
+        "keras.applications.densenet.preprocess_input",
+        lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+    ),
+    "BGR without ImageNet's means": (
+        "keras.applications.vgg16.preprocess_input",
+        lambda x: x[..., ::-1] - [103.939, 116.779, 123.68],
+    ),
+}
+CLEAR = 3.0  # times better than the next must a range fit before it is called found
+
+
+class Convolution(NamedTuple):
+    """What `describe` says about a convolution layer."""
+
+    name: str
+    kind: str
+    filters: int
+    field: float  # pixels; infinite: the whole image
+    map: tuple[int, int] | None  # height and width of its map for an image of the size described
+    activation: (
+        str | None
+    )  # the layer that holds its activation function, where that is another one
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What the course understood of a model, and what it could not tell."""
+
+    name: str
+    shape: tuple[int | None, int | None, int]
+    """Of the images that the model was made for: height, width (None: any), channels."""
+    free: bool
+    """Whether the convolution layers take images of any size."""
+    size: int
+    """Side of the images, in pixels, that the sizes of the maps are given for."""
+    preprocessing: str
+    """What happens to the images inside the model, before its first convolution."""
+    convolutions: list[Convolution]
+    answer: str
+    """What the model gives out in the end."""
+    doubts: list[str]
+    """What could not be told, or looks wrong, and how to say it."""
+
+    def __str__(self) -> str:
+        height, width, depth = ("any" if each is None else each for each in self.shape)
+        free = (
+            ", the convolution layers of any size" if self.free and None not in self.shape else ""
+        )
+        lines = [
+            f"{self.name}: images {height} × {width}, {depth} channel{'s' * (depth != 1)}{free}",
+            f"preprocessing: {self.preprocessing}",
+            f"answer: {self.answer}",
+        ]
+        table = [("layer", "kind", "filters", "sees", f"map at {self.size} px", "activation in")]
+        for each in self.convolutions:
+            sees = f"{each.field} px" if math.isfinite(each.field) else "all"
+            maps = " × ".join(map(str, each.map)) if each.map else "too small"
+            table.append((each.name, each.kind, f"{each.filters}", sees, maps, each.activation))
+        widths = [max(len(row[column]) for row in table) for column in range(6)]
+        lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        return "\n".join([*lines, *(f"? {doubt}" for doubt in self.doubts)])
+
+    __repr__ = __str__
+
+
+def describe(model: keras.Model, size: int | None = None) -> Description:
+    """What the course understands of a model: its images, preprocessing, convolution layers and answer.
+
+    `size`: side in pixels of the images to give the sizes of maps for; if not given, that which the
+    model was made for, or 128. Whether images go in as they should is measured where the model has a
+    batch normalisation, whose stored means and variances tell on what it was trained. ValueError for
+    what the course cannot look into.
+    """
+    network = unfold(model)
+    made_for = network.shape[0] if network.shape[0] == network.shape[1] else None
+    size = size or made_for or 128
+    size = whole("size", size, 1, 4096)
+    names = conv_layers(model)
+    doubts = []
+    if not names:
+        doubts.append("it has no 2-D convolution layer: there are no filters to look at")
+    fields = prepared(model, ("fields",), lambda: receptive_fields(model))
+    found = [
+        Convolution(
+            name,
+            type(network.parts[name].layer).__name__,
+            network.parts[name].output.shape[-1],
+            fields[name],
+            map_size(model, name, size),
+            activation_layer(network, name),
+        )
+        for name in names
+    ]
+    inside = preprocessing(model)
+    fitting = fitting_range(model)
+    if fitting and fitting != "0 to 255":
+        doubts.append(
+            f"its first batch normalisation was trained on images of another range: {fitting} fits; "
+            f"load_model(model, preprocess={RANGES[fitting][0]})"
+        )
+    elif inside is None and not fitting:
+        doubts.append(
+            "it does no preprocessing, and nothing in it tells what images it was trained on; taken: 0 to 255. "
+            f"Otherwise say so, as load_model(model, preprocess=(0, 1)){known_preprocessing(model)}"
+        )
+    if network.left_out:
+        doubts.append(
+            "left out, as they need another input than the image: " + ", ".join(network.left_out)
+        )
+    answer = "not decided by the image alone" if network.last is None else answer_text(network)
+    free = all(network.parts[name].image.shape[1] is None for name in names)
+    text = inside or "none, images go in as they are"
+    return Description(model.name, network.shape, free, size, text, found, answer, doubts)
+
+
+def map_size(model: keras.Model, layer: str, size: int) -> tuple[int, int] | None:
+    """Height and width of the layer's map for images of `size` pixels; None if they are too small."""
+    try:
+        height, width = cut(model, layer).compute_output_shape((1, size, size, channels(model)))[
+            1:3
+        ]
+    except ValueError:  # Keras refuses shapes that would become negative
+        return None
+    return (height, width) if min(height, width) >= 1 else None
+
+
+def activation_layer(network: Network, layer: str) -> str:
+    """The layer that holds the activation function of a convolution: itself, one behind it, or "none"."""
+    own = getattr(network.parts[layer].layer, "activation", None)
+    if own not in (None, keras.activations.linear):
+        return "itself"
+    output = network.parts[layer].output
+    while True:
+        takers = [
+            (name, part)
+            for name, part in network.parts.items()
+            if any(each is output for each in part.inputs)
+        ]
+        if len(takers) != 1:
+            return "none"
+        [(name, part)] = takers
+        if isinstance(part.layer, ACTIVATIONS):
+            return name
+        if not isinstance(part.layer, (keras.layers.BatchNormalization, keras.layers.Dropout)):
+            return "none"
+        output = part.output
+
+
+def answer_text(network: Network) -> str:
+    """What the model gives out in the end, in words."""
+    part = network.parts[network.last]
+    shape = (
+        "("
+        + ", ".join("any" if each is None else str(each) for each in part.output.shape[1:])
+        + ")"
+    )
+    activation = getattr(getattr(part.layer, "activation", None), "__name__", "linear")
+    if len(part.output.shape) != 2:
+        return f"maps {shape}, without a classifier"
+    return f"{shape[1:-1]} values, {activation}, from layer {network.last!r}"
+
+
+def preprocessing(model: keras.Model) -> str | None:
+    """What happens to black, white and red before the first convolution, measured; None if nothing does."""
+    parts = unfold(model).parts
+    first = next(
+        (
+            part
+            for part in parts.values()
+            if getattr(part.layer, "weights", None)
+            and not isinstance(part.layer, keras.layers.Normalization)
+        ),
+        None,
+    )
+    if first is None or first.inputs[0] is first.image:
+        return None
+    before = keras.Model(first.image, first.inputs[0])
+    side = first.image.shape[1:3] if first.image.shape[1] else (64, 64)
+    depth = first.image.shape[-1]
+    colours = np.array([[0.0] * depth, [255.0] * depth, [255.0] + [0.0] * (depth - 1)], np.float32)
+    images = np.broadcast_to(colours[:, None, None], (3, *side, depth))
+    results = np.asarray(before(images, training=False), np.float32)
+    black, white, red = results[:, results.shape[1] // 2, results.shape[2] // 2]
+    if np.allclose([black, white, red], colours, atol=1e-3):
+        return None
+    text = f"inside; black becomes {tuple_text(black)}, white {tuple_text(white)}"
+    if depth == 3 and np.argmax(np.abs(red - black)) == 2:
+        text += ", channels as BGR"
+    return text
+
+
+def tuple_text(values: np.ndarray) -> str:
+    """Some numbers, or one if they are all the same, to two decimals."""
+    texts = [f"{value + 0.0:.3g}" for value in np.round(values.astype(float), 2)]
+    return texts[0] if len(set(texts)) == 1 else "(" + ", ".join(texts) + ")"
+
+
+def fitting_range(model: keras.Model) -> str | None:
+    """Which of RANGES the first batch normalisation was trained on, of images as they go into the model.
+
+    Its stored means and variances are compared with those of drawings; None if it has none, was never
+    trained, or if no range fits clearly better than the others.
+    """
+    parts = unfold(model).parts
+    norms = [
+        part for part in parts.values() if isinstance(part.layer, keras.layers.BatchNormalization)
+    ]
+    if not norms:
+        return None
+    norm = norms[0]
+    mean, variance = (
+        np.asarray(w, np.float64) for w in (norm.layer.moving_mean, norm.layer.moving_variance)
+    )
+    if np.ptp(mean) == 0 and np.ptp(variance) == 0:  # as they are before training
+        return None
+    height, width, depth = norm.image.shape[1:]
+    drawings, _ = patterns.images(96, seed=5, size=64)
+    drawings = np.stack([cv2.resize(each, (width or 64, height or 64)) for each in drawings])
+    drawings = np.resize(
+        drawings if depth != 1 else drawings.mean(-1, keepdims=True), (*drawings.shape[:3], depth)
+    )
+    before = keras.Model(norm.image, norm.inputs[0])
+    misfit = {}
+    for name, (_, function) in RANGES.items():
+        if depth != 3 and "ImageNet" in name:
+            continue
+        values = np.asarray(
+            before(function(drawings.astype(np.float32)), training=False), np.float64
+        )
+        values = values.reshape(-1, values.shape[-1])
+        # As far from each other as two bell curves are, by Kullback and Leibler; the median channel.
+        theirs, spread = np.maximum(variance, 1e-6), values.var(axis=0) + 1e-6
+        distance = (
+            (spread + (values.mean(axis=0) - mean) ** 2) / theirs - 1 + np.log(theirs / spread)
+        )
+        misfit[name] = float(np.median(distance))
+    best, second = sorted(misfit, key=misfit.__getitem__)[:2]
+    return best if misfit[second] > CLEAR * misfit[best] else None
+
+
+def known_preprocessing(model: keras.Model) -> str:
+    """Where a model bears the name of one of keras.applications, whose preprocessing that would be."""
+    name = re.sub("[^a-z0-9]", "", model.name.lower())
+    alike = [
+        each
+        for each in vars(keras.applications).values()
+        if callable(each) and name.startswith(each.__name__.lower())
+    ]
+    if not alike:
+        return ""
+    closest = max(alike, key=lambda each: len(each.__name__))
+    module = closest.__module__.rpartition(".")[2]
+    return (
+        f", or, as for {closest.__name__}, preprocess=keras.applications.{module}.preprocess_input"
+    )
