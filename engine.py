@@ -109,9 +109,11 @@ class Truncated:
 
     def __init__(self, model: keras.Model, layer: str, precision: str, leak: bool):
         part = networks.objective(model, layer)
-        self.layer, self.precision, self.maps = part.layer, precision, networks.gives_maps(part)
+        self.layer, self.precision, self.maps = part.layer, precision, len(part.output.shape) == 4
+        self.rivals = networks.has_softmax(model, layer)
         # Of these two kinds of layers only the wanted filters are computed.
-        self.some = type(part.layer) in (keras.layers.Conv2D, keras.layers.Dense)
+        some = (keras.layers.Conv2D, keras.layers.Dense)
+        self.some = type(part.layer) in some and not self.rivals
         end, activation = part.output, keras.activations.linear
         if self.some:
             end, activation = part.inputs[0], part.layer.activation
@@ -139,7 +141,10 @@ class Truncated:
         )  # (n, h, w, k) or (n, k); of each image its own is wanted
         mine = tf.one_hot(own, tf.shape(values)[-1])
         mine = mine[:, None, None] if self.maps else mine
-        values = tf.reduce_sum(values * mine, axis=-1)  # (n, h, w) or (n,)
+        everybody, values = values, tf.reduce_sum(values * mine, axis=-1)  # (n, h, w) or (n,)
+        if self.rivals:
+            # Where another class is ahead, it is pushed back, too: a value may grow and others grow more.
+            values += values - tf.reduce_logsumexp(everybody, axis=-1)
         if self.some and self.layer.use_bias:
             bias = tf.gather(tf.cast(self.layer.bias, tf.float32), filters)
             values += bias[:, None, None] if self.maps else bias
@@ -178,6 +183,10 @@ EPSILON = (
     0.1  # waves whose gradient is a tenth of the usual move half as far; with 0 they make stars
 )
 SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most that a look is moved
+# A class is a thing that may stand anywhere, in any size: its looks differ more, and so that large
+# shapes come before the grain of fur and petals, slow waves are stronger than in nature.
+THING_SHIFT, THING_TURN, THING_SCALE = 1 / 8, 15.0, 0.4  # share of the side, degrees, share
+THING_SLOPE = 0.2  # waves are as strong as 1 / frequency ** 1.2
 
 
 def colours(channels: int) -> np.ndarray:
@@ -195,6 +204,13 @@ def wave_sizes(size: int) -> np.ndarray:
     """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency, as in nature."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     return (size / np.maximum(frequency, 1 / size)).astype(np.float32)[..., None]
+
+
+def slow_waves(size: int) -> np.ndarray:
+    """How much stronger the waves of a thing are, (size, size // 2 + 1, 1): the slower the more, at least 1."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    boost = (np.sqrt(0.5) / np.maximum(frequency, 1 / size)) ** THING_SLOPE
+    return boost.astype(np.float32)[..., None]
 
 
 def wave_counts(size: int) -> np.ndarray:
@@ -270,17 +286,20 @@ class Looks(NamedTuple):
     inverses: np.ndarray  # (steps, 1, 8) float32
 
 
-def looks(steps: int, size: int, seed: int, roll: float) -> Looks:
+def looks(steps: int, size: int, seed: int, roll: float, thing: bool = False) -> Looks:
     """Looks for so many steps: all by chance, the first steps the same however many follow.
 
-    A look is turned, scaled and shifted by at most TURN, SCALE and SHIFT, after it is rolled by up to
-    `roll` pixels: a sum of waves goes on where it began.
+    A look is turned, scaled and shifted by at most TURN, SCALE and SHIFT (those of a THING if it is one),
+    after it is rolled by up to `roll` pixels: a sum of waves goes on where it began.
     """
+    shift, turn, most = SHIFT, TURN, SCALE
+    if thing:
+        shift, turn, most = THING_SHIFT * size, THING_TURN, THING_SCALE
     chance = np.random.default_rng(seed).uniform(-1, 1, (steps, 6))
-    angle, scale = np.deg2rad(chance[:, 0] * TURN), 1 + chance[:, 1] * SCALE
+    angle, scale = np.deg2rad(chance[:, 0] * turn), 1 + chance[:, 1] * most
     a, b, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
-    right = centre - a * centre + b * centre + chance[:, 2] * SHIFT
-    down = centre - b * centre - a * centre + chance[:, 3] * SHIFT
+    right = centre - a * centre + b * centre + chance[:, 2] * shift
+    down = centre - b * centre - a * centre + chance[:, 3] * shift
     zero, one = np.zeros(steps), np.ones(steps)
     matrices = np.stack([a, -b, right, b, a, down, zero, zero, one], 1).reshape(-1, 3, 3)
     both = (matrices, np.linalg.inv(matrices))  # similarities: the last row stays 0, 0, 1
@@ -387,12 +406,15 @@ class Climber:
         return state, activation
 
 
-def begin(spectrum: np.ndarray) -> State:
-    """The state before the first step from `spectrum` (n, channels, size, size // 2 + 1, 2)."""
+def begin(spectrum: np.ndarray, waves: np.ndarray) -> State:
+    """The state before the first step from `spectrum` (n, channels, size, size // 2 + 1, 2).
+
+    `waves` are how strong each of its waves is, as `wave_sizes`.
+    """
     start = tf.constant(spectrum)
     rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
     # A real image to start from may keep the contrast that it has.
-    own = tf.math.reduce_std(contours(start, wave_sizes(spectrum.shape[2])), axis=(1, 2, 3))
+    own = tf.math.reduce_std(contours(start, waves), axis=(1, 2, 3))
     return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0.0))
 
 
@@ -414,6 +436,7 @@ def ascend(
     seed: int,
     coarse: bool = False,
     texture: bool = False,
+    thing: bool = False,
     stop: int | None = None,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -425,7 +448,8 @@ def ascend(
     (Enlarging it instead would not help: the network sees a pattern of twice the size as another
     pattern.) A layer that sees only small parts makes a `texture`, to which any place is alike: then the
     tile is rolled any way at every step, so that what happens at the border of an image does not become
-    a cross in the middle of the larger one.
+    a cross in the middle of the larger one. A `thing` is looked at from further ways, and its waves are
+    stronger the slower they are.
 
     Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
     """
@@ -434,26 +458,28 @@ def ascend(
     if small:
         tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
         start = np.repeat(tile[None], len(filters), axis=0)
-    state, first, done, chunk = begin(start), 0, 0, 1
-    numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)
     side = start.shape[2]
-    moves = looks(small or total, side, seed, side / 2 if texture and small else 0.0)
+    boost = slow_waves(side) if thing else np.float32(1)
+    state, first, done, chunk = begin(start / boost, wave_sizes(side) * boost), 0, 0, 1
+    numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)
+    moves = looks(small or total, side, seed, side / 2 if texture and small else 0.0, thing)
     for climber, count in climbers:
         copy_weights(climber.network.original, climber.network.network)
         end = min(done + count, stop or done + count)
         while done < end:
             begun = time.perf_counter()
             chunk = min(chunk, (min(small, end) if done < small else end) - done)
-            waves = wave_sizes(side)
+            waves = wave_sizes(side) * boost
             some = Looks(*(each[done - first : done - first + chunk] for each in moves))
             state, history = climber.climb(
                 state, waves, waves * wave_counts(side), some, numbers, rate
             )
             done += chunk
-            best = pictures(state.best_spectrum.numpy())
+            best = pictures(state.best_spectrum.numpy() * boost)
             yield np.tile(best, (1, 2, 2, 1)) if done <= small else best, history.numpy()
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
-                state = begin(tiled(state.best_spectrum.numpy(), seed, side // 2 if texture else 0))
+                large = tiled(state.best_spectrum.numpy(), seed, side // 2 if texture else 0)
                 side, first = 2 * side, small
+                state = begin(large, wave_sizes(side))
                 moves = looks(total - small, side, seed, 0.0)

@@ -384,6 +384,9 @@ def visualize(
     moves the waves that the image is a sum of, in 80 steps of Adam at the rate 0.05, and keeps the best
     image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other
     starts, which takes long, unless `rescue` is False.
+    The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
+    value before the softmax or sigmoid, from looks that differ more, in twice as many steps; `activation`
+    then is the probability. `size`, if not given: 128, or that which the layer is made for.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
     machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side.
     `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.
@@ -443,7 +446,11 @@ def order_of(
 ) -> dict:
     """The recipe of a picture, all but the filter: what `visualize` was told, checked, and what it chose."""
     check_choice("recipe", recipe, RECIPES)
-    steps = RECIPES[recipe][0] if steps is None else whole("steps", steps, 1, 10_000)
+    if (
+        steps is None
+    ):  # a class, which may stand anywhere in the image, takes longer to find its place
+        steps = RECIPES[recipe][0] * (1 if networks.gives_maps(model, layer) else 2)
+    whole("steps", steps, 1, 10_000)
     size = usual_size(model, layer) if size is None else whole("size", size, 16, MAX_SIZE)
     check_size(model, layer, size)
     whole("seed", seed, 0, 2**32 - 1)
@@ -520,8 +527,8 @@ def frames(
             yield np.stack([deprocess(image) for image in images]), values
         return
     climber = functools.partial(climber_of, model, layer, order["precision"])
-    half = size // 2
-    coarse = order["coarse"] and size == 2 * half >= 2 * engine.SMALLEST_TILE
+    half, thing = size // 2, not networks.gives_maps(model, layer)
+    coarse = order["coarse"] and not thing and size == 2 * half >= 2 * engine.SMALLEST_TILE
     first = steps // 2 if leak else 0
     yield from engine.ascend(
         [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
@@ -533,6 +540,7 @@ def frames(
         seed=seed,
         coarse=coarse and start is None and not leak and fits(model, layer, half),
         texture=receptive_field(model, layer) <= half // 2,
+        thing=thing,
         stop=stop,
         seconds=seconds,
     )

@@ -18,16 +18,20 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import keras
 from keras.src.utils import file_utils
 
+import networks
 import patterns
 from patterns import nearest
 
 STALL_SECONDS = 8  # until the server begins to answer, and later without a byte
 WINDOW_SECONDS, WINDOW_BYTES = 10, 200_000  # less than this in that time is no download
+
+Preprocessing = tuple[float, float] | Callable[[Any], Any]
 
 APPLICATIONS = {
     name.lower(): constructor
@@ -36,24 +40,35 @@ APPLICATIONS = {
 }
 
 
-def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Model:
+def load_model(
+    name: str | os.PathLike | keras.Model | None = None,
+    *,
+    preprocess: Preprocessing | None = None,
+    include_top: bool = False,
+) -> keras.Model:
     """The network by its name; images go in as RGB from 0 to 255, preprocessing is part of it.
 
     `name` is "pocketvgg" or one of its relatives in `patterns.NETWORKS`; "vgg16" or any other
-    constructor of `keras.applications` in lower case, with ImageNet weights and without its classifier;
-    the path of a saved Keras model; or a model, which is given back. Without a name: the one in the
-    environment variable COURSE_MODEL; else VGG16 if its weights are in Keras' cache or can be
-    downloaded; else PocketVGG, with a line that says why. Ctrl-C during that download means PocketVGG
-    too.
+    constructor of `keras.applications` in lower case, with ImageNet weights, and with its classifier if
+    `include_top`; the path of a model saved as .keras or .h5; or a model, which is given back. Without a
+    name: the one in the environment variable COURSE_MODEL; else VGG16 if its weights are in Keras' cache
+    or can be downloaded; else PocketVGG, with a line that says why. Ctrl-C during that download means
+    PocketVGG too.
 
-    ValueError for a name that does not exist or a file that is no model. OSError, with the way to put
-    the file there by hand, where weights that were asked for cannot be had.
+    `preprocess`, for a model or file whose images must be changed before they go in: the range that it
+    was trained on, such as (0, 1) or (-1, 1), or a function of images from 0 to 255, such as
+    keras.applications.resnet.preprocess_input. It becomes part of the model that is given back.
+
+    ValueError for a name that does not exist, a file that is no model, or a wrong `preprocess`. OSError,
+    with the way to put the file there by hand, where weights that were asked for cannot be had.
     """
+    if not isinstance(include_top, bool):
+        raise ValueError(f"include_top must be True or False, not {include_top!r}")
     if isinstance(name, keras.Model):
-        return name
+        return preprocessed(name, preprocess)
     if name is None and not os.environ.get("COURSE_MODEL"):
         try:
-            return application("vgg16")
+            return application("vgg16", include_top)
         except KeyboardInterrupt:
             reason = "The download of VGG16's weights was stopped."
         except OSError as error:
@@ -63,24 +78,83 @@ def load_model(name: str | os.PathLike | keras.Model | None = None) -> keras.Mod
     name = os.environ["COURSE_MODEL"] if name is None else name
     if not isinstance(name, (str, os.PathLike)):
         raise ValueError(f"model is {name!r}; it must be a name, a path or a keras.Model")
+    known = str(name) in patterns.NETWORKS or str(name) in APPLICATIONS
+    if known and preprocess is not None:
+        raise ValueError(f"{name} has its preprocessing; preprocess is for models of your own")
     if str(name) in patterns.NETWORKS:
         return patterns.load(patterns.MODELS / f"{name}.npz")
     if str(name) in APPLICATIONS:
-        return application(str(name))
-    if len(str(name)) < 4096 and os.path.isfile(name):
-        try:
-            return keras.models.load_model(name)
-        except Exception as error:  # Keras raises many kinds, some with pages of text
-            raise ValueError(
-                f"{str(name)!r} is no model that Keras can load: {one_line(error)}"
-            ) from None
-    if Path(name).suffix in {".keras", ".h5", ".hdf5"}:
+        return application(str(name), include_top)
+    if len(str(name)) < 4096 and os.path.exists(name):
+        return preprocessed(saved(str(name)), preprocess)
+    if Path(str(name)).suffix in {".keras", ".h5", ".hdf5"}:
         raise ValueError(f"no file {str(name)!r}")
     allowed = [*patterns.NETWORKS, *APPLICATIONS]
     raise ValueError(
         f"no model {str(name)[:80]!r}{nearest(str(name).lower(), allowed)} Allowed are the path of a saved model and: "
         + ", ".join(allowed)
     )
+
+
+def saved(path: str) -> keras.Model:
+    """The model in a file; ValueError, with the way out where there is one, if Keras cannot load it."""
+    if os.path.isdir(path):
+        raise ValueError(
+            f"{path!r} is a folder; of TensorFlow's SavedModel only the results can be had, not the layers. "
+            'Save the model again, as model.save("model.keras")'
+        )
+    if path.endswith(".weights.h5"):
+        raise ValueError(
+            f"{path!r} holds weights without a network: build the model, call model.load_weights({path!r}), "
+            "and give the model"
+        )
+    try:
+        # Losses and metrics of somebody's own may be unknown here, and are not needed.
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many kinds, some with pages of text
+        message = f"{path!r} is no model that Keras can load: {one_line(error)}"
+    if "safe_mode" in message or "Lambda" in message:
+        message += (
+            f"; if you trust the file, give keras.models.load_model({path!r}, safe_mode=False, "
+            "compile=False) in its place"
+        )
+    elif "custom" in message or "Unknown layer" in message or "register_keras" in message:
+        message += (
+            f"; if it has layers of your own, give keras.models.load_model({path!r}, compile=False, "
+            'custom_objects={"YourLayer": YourLayer}) in its place'
+        )
+    raise ValueError(message)
+
+
+def preprocessed(model: keras.Model, preprocess: Preprocessing | None) -> keras.Model:
+    """The model behind its preprocessing; ValueError for one that is no range and no such function."""
+    if preprocess is None:
+        return model
+    place = networks.image_input(model)
+    if len(model.inputs) > 1:
+        raise ValueError(
+            f"{model.name} has {len(model.inputs)} inputs; put the preprocessing into the model yourself"
+        )
+    image = keras.Input(model.inputs[place].shape[1:], name="image")
+    if isinstance(preprocess, (tuple, list)):
+        numbers = [each for each in preprocess if isinstance(each, (int, float))]
+        if len(numbers) != 2 or len(preprocess) != 2 or not numbers[0] < numbers[1]:
+            raise ValueError(
+                f"preprocess is {preprocess!r}; a range is two numbers, as (0, 1): what black and white become"
+            )
+        low, high = numbers
+        ready = keras.layers.Rescaling((high - low) / 255, low)(image)
+    else:
+        try:
+            ready = preprocess(image)
+        except Exception as error:  # whatever the function may raise
+            raise ValueError(
+                f"preprocess must be a range, as (0, 1), or a function of images that TensorFlow can follow, "
+                f"such as lambda x: x / 255; {preprocess!r} is not: {one_line(error)}"
+            ) from None
+        if not isinstance(ready, keras.KerasTensor):
+            raise ValueError(f"preprocess must give images; {preprocess!r} gives {ready!r:.80}")
+    return keras.Model(image, model(ready), name=model.name)
 
 
 def one_line(error: BaseException) -> str:
@@ -90,23 +164,30 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def with_preprocessing(constructor: Callable[..., keras.Model], weights: str | None) -> keras.Model:
-    """A network of `keras.applications` without its classifier, its preprocessing put before it."""
+def with_preprocessing(
+    constructor: Callable[..., keras.Model], weights: str | None, include_top: bool = False
+) -> keras.Model:
+    """A network of `keras.applications`, its preprocessing put before it."""
     preprocess = sys.modules[constructor.__module__].preprocess_input
+    name = constructor.__name__.lower()
+    if include_top:
+        network = constructor(weights=weights)
+        image = keras.Input(network.input_shape[1:], name="image")
+        return keras.Model(image, network(preprocess(image)), name=name)
     inputs = keras.Input((None, None, 3), name="image")
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "`input_shape` is undefined"
         )  # MobileNets take that of 224 pixels
         network = constructor(weights=weights, include_top=False, input_tensor=preprocess(inputs))
-    return keras.Model(inputs, network.output, name=constructor.__name__.lower())
+    return keras.Model(inputs, network.output, name=name)
 
 
-def application(name: str) -> keras.Model:
+def application(name: str, include_top: bool = False) -> keras.Model:
     """A network of `keras.applications` with ImageNet weights; OSError if they cannot be had."""
     with bounded_downloads() as begun:
         try:
-            return with_preprocessing(APPLICATIONS[name], "imagenet")
+            return with_preprocessing(APPLICATIONS[name], "imagenet", include_top)
         except Exception as error:  # Keras raises plain Exception for a failed download
             cause = one_line(error)
             for _, target in begun:

@@ -35,8 +35,6 @@ ACTIVATIONS = (
     keras.layers.ReLU,
 )
 
-SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
-
 # What is built once for a model; gone with the model.
 _prepared: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
 
@@ -66,7 +64,9 @@ class Part(NamedTuple):
 class Network(NamedTuple):
     """A model laid out flat: the layers that the image alone decides about."""
 
-    own: dict[str, Part]  # by name, from input to output, for images of the size that the model was made for
+    own: dict[
+        str, Part
+    ]  # by name, from input to output, for images of the size that the model was made for
     parts: dict[str, Part]  # the same, for images of any size as far as the layers allow
     shape: tuple[int | None, int | None, int]  # of the images that the model was made for
     last: (
@@ -107,7 +107,7 @@ def _unfold(model: keras.Model) -> Network:
 
 
 def image_input(model: keras.Model) -> int:
-    """Which of the model's inputs is the image; ValueError, with the way out, if none can be."""
+    """Which of the model's inputs is the image, the first one; ValueError, with the way out, if none can be."""
     try:
         shapes = [each.shape for each in model.inputs]
     except (AttributeError, TypeError, ValueError):  # not built, or never will be
@@ -121,7 +121,7 @@ def image_input(model: keras.Model) -> int:
             "image = keras.Input((height, width, channels)); model = keras.Model(image, model.call(image))"
         ) from None
     places = [place for place, shape in enumerate(shapes) if len(shape) == 4 and shape[-1]]
-    if len(places) == 1:
+    if places:
         return places[0]
     if len(shapes) == 1 and len(shapes[0]) == 3:
         height, width = shapes[0][1:]
@@ -132,7 +132,7 @@ def image_input(model: keras.Model) -> int:
         )
     raise ValueError(
         f"{model.name} takes {' and '.join(str(shape) for shape in shapes)}; the course needs "
-        "one image (n, height, width, channels) among them, and no other"
+        "an image (n, height, width, channels) among them"
     )
 
 
@@ -242,9 +242,7 @@ def cut(model: keras.Model, layer: str) -> keras.Model:
     if not isinstance(layer, str) or layer not in parts:
         others = unfold(model).left_out
         if layer in others:
-            raise ValueError(
-                f"layer {layer!r} of {model.name} needs another input than the image, too"
-            )
+            raise ValueError(f"layer {layer!r} of {model.name} needs another input than the image")
         raise ValueError(
             f"no layer {layer!r}{nearest(layer, list(parts))} The convolution layers of {model.name} are: "
             + ", ".join(conv_layers(model))
@@ -267,7 +265,7 @@ def submodel(model: keras.Model, layer: str) -> keras.Model:
     output is not a set of feature maps.
     """
     result = cut(model, layer)
-    if not gives_maps(unfold(model).parts[layer]):
+    if not gives_maps(model, layer):
         raise ValueError(
             f"layer {layer!r} gives {result.output.shape}, not feature maps (n, height, width, filters); "
             f"the convolution layers of {model.name} are: " + ", ".join(conv_layers(model))
@@ -275,9 +273,23 @@ def submodel(model: keras.Model, layer: str) -> keras.Model:
     return result
 
 
-def gives_maps(part: Part) -> bool:
+def gives_maps(model: keras.Model, layer: str) -> bool:
     """Whether a layer gives feature maps, (n, height, width, filters)."""
-    return len(part.output.shape) == 4
+    return len(unfold(model).parts[layer].output.shape) == 4
+
+
+def squashing(part: Part) -> Callable | None:
+    """The softmax or sigmoid that a layer ends with, if it does."""
+    if isinstance(part.layer, keras.layers.Softmax):
+        return keras.activations.softmax
+    own = getattr(part.layer, "activation", None)
+    return own if own in (keras.activations.softmax, keras.activations.sigmoid) else None
+
+
+def has_softmax(model: keras.Model, layer: str) -> bool:
+    """Whether a layer gives the probabilities of classes that exclude each other."""
+    part = unfold(model).parts[layer]
+    return squashing(part) is keras.activations.softmax
 
 
 def objective(model: keras.Model, layer: str) -> Part:
@@ -287,23 +299,24 @@ def objective(model: keras.Model, layer: str) -> Part:
     and a certain answer, or a sigmoid's, has no gradient left. ValueError if there is no such layer.
     """
     cut(model, layer)  # complains
-    parts = unfold(model).parts
+    network = unfold(model)
+
+    def build() -> Part:
+        return without_squashing(network.parts, layer)
+
+    return prepared(model, ("objective", layer), build)
+
+
+def without_squashing(parts: dict[str, Part], layer: str) -> Part:
+    """The part, or if it ends with a softmax or sigmoid, what goes into that."""
     part = parts[layer]
-    if isinstance(part.layer, keras.layers.Softmax):
-        squashed = True
-    else:
-        squashed = getattr(part.layer, "activation", None) in SQUASHING
-    if not squashed:
+    if squashing(part) is None:
         return part
     if isinstance(part.layer, (keras.layers.Softmax, keras.layers.Activation)):
         return next(each for each in parts.values() if each.output is part.inputs[0])
-
-    def build() -> Part:
-        linear = renamed(part.layer, part.layer.name)
-        vars(linear)["activation"] = keras.activations.linear
-        return part._replace(layer=linear, output=linear(part.inputs[0]))
-
-    return prepared(model, ("objective", layer), build)
+    linear = renamed(part.layer, part.layer.name)
+    vars(linear)["activation"] = keras.activations.linear
+    return part._replace(layer=linear, output=linear(part.inputs[0]))
 
 
 def channels(model: keras.Model) -> int:
@@ -398,7 +411,7 @@ def wider(part: Part, field: np.ndarray, distance: np.ndarray) -> tuple[np.ndarr
         return field, distance * pair("strides")
     own = type(layer).__module__.startswith("keras.") and type(layer).__name__ in ARITHMETIC
     known = type(layer) in POINTWISE or own
-    if known and gives_maps(part):
+    if known and len(part.output.shape) == 4:
         return field, distance
     return np.full(2, math.inf), distance
 
@@ -517,7 +530,8 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
         )
     if network.left_out:
         doubts.append(
-            "left out, as they need another input than the image: " + ", ".join(network.left_out)
+            f"only its input {model.inputs[image_input(model)].name!r} is looked at; left out, as they need "
+            "another, too: " + ", ".join(network.left_out)
         )
     answer = "not decided by the image alone" if network.last is None else answer_text(network)
     free = all(network.parts[name].image.shape[1] is None for name in names)

@@ -188,7 +188,7 @@ def step_seconds(model: keras.Model, layer: str, precision: str, images: int) ->
     weights, moves = waves * engine.wave_counts(SIZE), engine.looks(4, SIZE, 0, 0.0)
     seconds = []
     for _ in range(6):
-        state, begun = engine.begin(start), time.perf_counter()
+        state, begun = engine.begin(start, waves), time.perf_counter()
         climber.climb(state, waves, weights, moves, numbers, 0.05)[1].numpy()
         seconds.append(time.perf_counter() - begun)
     return min(seconds[1:]) / 4
