@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import engine
 import helpers
+import networks
 from helpers import two_digits
 
 LINE = 132  # characters of a line of text under the pictures
@@ -27,7 +28,7 @@ class Exhibit(NamedTuple):
     """An image and what the filter answers to it."""
 
     name: str
-    image: np.ndarray  # (size, size, 3) uint8 RGB
+    image: np.ndarray  # (size, size, channels) uint8
     activation: float  # mean over the filter's map, measured on `image`
 
 
@@ -95,26 +96,28 @@ def way_back(
 ) -> dict[str, float]:
     """How much gradient of a filter's activation arrives at each layer on the way back to the image.
 
-    `image` is (height, width, 3). The keys go from `layer` to the image, whose key is "image"; the values
+    `image` is (height, width, channels). The keys go from `layer` to the image, whose key is "image"; the values
     are root mean squares of the gradient for the output of a layer. `leak` lets the gradient through the
     activation function of `layer` itself, and of no other.
     """
     original = helpers.submodel(model, layer)
     network = engine.private_copy(original, "float32")
     engine.copy_weights(original, network)
+    parts = networks.unfold(network).parts
     if leak:
-        own = network.get_layer(layer)
+        own = parts[layer].layer
         own.activation = engine.leaky(own.activation)
-    names = [each.name for each in network.layers if not isinstance(each, keras.layers.InputLayer)]
-    outputs = [network.get_layer(name).output for name in names]
+    image_input = parts[layer].image
     pixels = tf.constant(image, tf.float32)[None]
     with tf.GradientTape() as tape:
         tape.watch(pixels)
-        maps = tf.nest.flatten(keras.Model(network.inputs[0], outputs)(pixels, training=False))
-        activation = tf.reduce_mean(maps[names.index(layer)][..., number])
-    gradients = tape.gradient(activation, [pixels, *maps], unconnected_gradients="zero")
-    sizes = [float(tf.sqrt(tf.reduce_mean(gradient**2))) for gradient in gradients]
-    return dict(reversed(list(zip(["image", *names], sizes, strict=True))))
+        every = keras.Model(image_input, [part.output for part in parts.values()])
+        maps = dict(zip(parts, tf.nest.flatten(every(pixels, training=False)), strict=True))
+        activation = tf.reduce_mean(maps[layer][..., number])
+    sources = {"image": pixels, **maps}
+    gradients = tape.gradient(activation, sources, unconnected_gradients="zero")
+    sizes = {name: float(tf.sqrt(tf.reduce_mean(each**2))) for name, each in gradients.items()}
+    return dict(reversed(sizes.items()))
 
 
 def end_of(way: dict[str, float]) -> str | None:
@@ -126,18 +129,20 @@ def end_of(way: dict[str, float]) -> str | None:
 
 def real_answers(model: keras.Model, layer: str, size: int) -> np.ndarray:
     """What the filters of a layer answer to each image of `helpers.sample`, measured once: (n, filters)."""
-    images = helpers.sized(helpers.sample(), size)
+    images = helpers.sized(helpers.sample(networks.channels(model)), size)
     key = ("real answers", helpers.fingerprint(model, layer), layer, size)
     return helpers.prepared(model, key, lambda: helpers.activations(model, layer, images))
 
 
 def diagnose(
-    model: keras.Model, layer: str, filter: int, *, size: int = 128, seed: int = 0
+    model: keras.Model, layer: str, filter: int, *, size: int | None = None, seed: int = 0
 ) -> Diagnosis:
     """What is the matter with a filter; see `helpers.diagnose`."""
+    helpers.submodel(model, layer)  # a class has no map to look into
     number = helpers.check_filters(model, layer, [filter])[0]
     plain_order = helpers.order_of(model, layer, recipe="plain", size=size, seed=seed)
     order = helpers.order_of(model, layer, size=size, seed=seed, rescue=False)
+    size = order["size"]
     helpers.images_at_once(model, layer, size, "float32")
 
     side = size
@@ -145,7 +150,7 @@ def diagnose(
         side = helpers.SAMPLE_SIZE  # as the rescues of visualize do
     everyone = real_answers(model, layer, side)
     answers = everyone[:, number]
-    best = helpers.sized(helpers.sample()[[answers.argmax()]], size)
+    best = helpers.sized(helpers.sample(order["channels"])[[answers.argmax()]], size)
     with tqdm(total=plain_order["steps"], desc=layer, unit="step", delay=2, leave=False) as bar:
         plain = climbed(model, number, plain_order, bar)
         tried = {} if plain.status == "alive" else remedies(model, number, best, order, bar)
@@ -156,7 +161,7 @@ def diagnose(
     real = dataclasses.replace(plain, image=best[0], history=np.zeros(1, np.float32))
     wakes = judged_again(model, real, order).status == "alive"
 
-    noise = helpers.random_image(size, seed)
+    noise = helpers.random_image(size, seed, channels=order["channels"])
     shown = {
         "start noise": np.round(noise).astype(np.uint8),
         f"plain picture: {plain.status}": plain.image,
@@ -241,10 +246,10 @@ def remedies(
 ) -> dict[str, helpers.FilterPicture]:
     """The picture that each remedy of `helpers.visualize` makes by itself, by its name.
 
-    `real` (1, size, size, 3) uint8 is the image that the last one starts from.
+    `real` (1, size, size, channels) uint8 is the image that the last one starts from.
     """
     # Ten times as much noise as usual, as the rescues of visualize have it.
-    loud = 10 * engine.random_spectrum(order["size"], order["seed"] + 1)[None]
+    loud = 10 * engine.random_spectrum(order["size"], order["seed"] + 1, order["channels"])[None]
     ways: dict[str, dict] = {
         "the clear recipe": {},
         "a start with more noise": {"start": loud},

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 
 import helpers
 from helpers import FilterPicture
+from pictures import visible
 
 SIZES = (64, 96, 128, 192, 256, 384)  # pixels
 FOLDER = "filter_pictures"  # where Save writes, in the folder that the notebook runs in
@@ -52,8 +53,8 @@ def end_older(explorer: Explorer) -> None:
 
 
 def jpeg(image: np.ndarray, height: int, width: int | None = None) -> bytes:
-    """The picture (h, w, 3) uint8 RGB as a JPEG file of `height` by `width` pixels, or square."""
-    large = cv2.resize(image, (width or height, height), interpolation=cv2.INTER_CUBIC)
+    """The picture (h, w, channels) uint8 as a JPEG file of `height` by `width` pixels, or square."""
+    large = cv2.resize(visible(image), (width or height, height), interpolation=cv2.INTER_CUBIC)
     coded = cv2.imencode(".jpg", large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return coded.tobytes()
 
@@ -104,12 +105,13 @@ class Explorer(widgets.VBox):
 
     task: asyncio.Task | None = None
 
-    def __init__(self, model: keras.Model, *, recipe: str, size: int, seed: int):
+    def __init__(self, model: keras.Model, *, recipe: str, size: int | None, seed: int):
         names = helpers.conv_layers(model)
         if not names:
             raise ValueError(f"{model.name} has no convolution layer to explore")
         layer = names[len(names) // 4]
         order = helpers.order_of(model, layer, recipe=recipe, size=size, seed=seed, rescue=False)
+        size = order["size"]
         self.model = model
         self.kept: OrderedDict[tuple, tuple[FilterPicture, float]] = OrderedDict()
         self.climbing = self.anew = False
@@ -510,7 +512,7 @@ class Explorer(widgets.VBox):
                 continue
             top, left = place // 8 * TILE, place % 8 * TILE
             sheet[top : top + TILE, left : left + TILE] = cv2.resize(
-                done[number].image, (TILE, TILE), interpolation=cv2.INTER_AREA
+                visible(done[number].image), (TILE, TILE), interpolation=cv2.INTER_AREA
             )
             name = f"{number} dead" if done[number].status == "dead" else f"{number}"
             if self.tiles[place].description != name:

@@ -36,13 +36,14 @@ import networks
 import patterns
 from engine import PRECISIONS, copy_weights, fast_precision, next_chunk, private_copy
 from loader import APPLICATIONS, load_model
+from networks import _prepared as _prepared
 from networks import channels, prepared
 from networks import conv_layers as conv_layers
 from networks import describe as describe
 from networks import receptive_field as receptive_field
 from networks import submodel as submodel
 from patterns import whole
-from pictures import FilterPicture, seal, two_digits
+from pictures import FilterPicture, seal, two_digits, visible
 from pictures import check as check  # the notebooks import these from here
 from pictures import grid as grid
 from pictures import jpeg as jpeg
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from explorer import Explorer
     from quiz import Quiz
     from scores import Reality, Scores
+    from why import Explanation
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
@@ -178,7 +180,8 @@ def activations(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarra
 
 def means(values) -> np.ndarray:
     """The means over the maps (n, h, w, filters), or values (n, filters) as they are."""
-    return np.mean(values, axis=tuple(range(1, len(values.shape) - 1)), dtype=np.float32)
+    places = tuple(range(1, len(values.shape) - 1))
+    return np.asarray(np.mean(values, axis=places, dtype=np.float32))
 
 
 def filter_count(model: keras.Model, layer: str) -> int:
@@ -232,11 +235,9 @@ def images_at_once(model: keras.Model, layer: str, size: int, precision: str) ->
     """
 
     def count() -> int:
-        network = networks.unfold(model)
-        image = network.parts[layer].image
-        parts = network.parts if image is next(iter(network.parts.values())).image else network.own
+        parts = networks.beside(model, layer)
         names = list(parts)[: list(parts).index(layer) + 1]
-        every = keras.Model(image, [parts[name].output for name in names])
+        every = keras.Model(parts[layer].image, [parts[name].output for name in names])
         shapes = every.compute_output_shape((1, size, size, channels(model)))
         return sum(math.prod(shape) for shape in shapes)
 
@@ -823,13 +824,13 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         model = load_model(network)
     if fingerprint(model, layer) != recipe.get("weights"):
         raise ValueError(
-            f"{str(path)!r} was made with other weights of {network} than those loaded now"
+            f"{str(path)!r} was made with other weights of {network[:80]} than those loaded now"
         )
-    if old.shape != (order["size"], order["size"], 3):
-        made = f"{order['size']!r:.20} pixels"
-        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {made}")
+    size = whole("size", order["size"], 16, MAX_SIZE)
+    if old.shape != visible(np.zeros((size, size, channels(model)), np.uint8)).shape:
+        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {size} pixels")
     picture = visualize(model, layer, [number], **order)[0]
-    off = float(np.abs(old.astype(np.float32) - picture.image).mean())
+    off = float(np.abs(old.astype(np.float32) - visible(picture.image)).mean())
     print(
         "The same picture, every pixel of it."
         if off == 0
@@ -874,11 +875,35 @@ def quiz(
     return Quiz(model, layer, filters=check_filters(model, layer, filters), seed=seed)
 
 
+# ---------------------------------------------------------------- why
+
+
+def explain(
+    model: keras.Model,
+    image: np.ndarray,
+    target: int | None = None,
+    *,
+    layer: str | None = None,
+    filters: int = 4,
+    names: Sequence[str] | None = None,
+) -> Explanation:
+    """Why the network said so: its answer to an image, the filters that drove it, and where it came from.
+
+    `image` (height, width, channels) uint8, as `image_for` makes one; `target` the number of the class to
+    explain, the network's answer if not given; `layer` the one whose `filters` are asked, the last with
+    feature maps if not given; `names` of the classes, where they are neither patterns nor ImageNet's.
+    ValueError for a model without a classifier and for an image that it cannot take.
+    """
+    from why import explain as ask  # it imports this module
+
+    return ask(model, image, target, layer=layer, filters=filters, names=names)
+
+
 # ---------------------------------------------------------------- explorer
 
 
 def explorer(
-    model: keras.Model, *, recipe: str = "clear", size: int = 128, seed: int = 0
+    model: keras.Model, *, recipe: str = "clear", size: int | None = None, seed: int = 0
 ) -> Explorer:
     """Sliders for layer, filter and iterations beside a picture that grows: a widget for a notebook.
 
@@ -894,7 +919,7 @@ def explorer(
 
 
 def diagnose(
-    model: keras.Model, layer: str, filter: int, *, size: int = 128, seed: int = 0
+    model: keras.Model, layer: str, filter: int, *, size: int | None = None, seed: int = 0
 ) -> Diagnosis:
     """What is the matter with a filter: "alive", "hard" or "dead", with the evidence in words and pictures.
 

@@ -244,12 +244,19 @@ def cut(model: keras.Model, layer: str) -> keras.Model:
         if layer in others:
             raise ValueError(f"layer {layer!r} of {model.name} needs another input than the image")
         raise ValueError(
-            f"no layer {layer!r}{nearest(layer, list(parts))} The convolution layers of {model.name} are: "
+            f"no layer {layer!r:.80}{nearest(layer, list(parts))} The convolution layers of {model.name} are: "
             + ", ".join(conv_layers(model))
         )
     name = f"{model.name}_to_{layer}"
     name = re.sub(r"\W", "_", name)  # TensorFlow allows less in a name than Keras does
     return keras.Model(parts[layer].image, parts[layer].output, name=name)
+
+
+def beside(model: keras.Model, layer: str) -> dict[str, Part]:
+    """The model's layers, for the image that `layer` takes: of any size, or of that which it is made for."""
+    network = unfold(model)
+    free = next(iter(network.parts.values())).image is network.parts[layer].image
+    return network.parts if free else network.own
 
 
 def conv_layers(model: keras.Model) -> list[str]:
@@ -299,10 +306,9 @@ def objective(model: keras.Model, layer: str) -> Part:
     and a certain answer, or a sigmoid's, has no gradient left. ValueError if there is no such layer.
     """
     cut(model, layer)  # complains
-    network = unfold(model)
 
     def build() -> Part:
-        return without_squashing(network.parts, layer)
+        return without_squashing(beside(model, layer), layer)
 
     return prepared(model, ("objective", layer), build)
 
@@ -533,7 +539,9 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
             f"only its input {model.inputs[image_input(model)].name!r} is looked at; left out, as they need "
             "another, too: " + ", ".join(network.left_out)
         )
-    answer = "not decided by the image alone" if network.last is None else answer_text(network)
+    answer = "not decided by the image alone"
+    if network.last is not None:
+        answer = answer_text(network, network.last)
     free = all(network.parts[name].image.shape[1] is None for name in names)
     text = inside or "none, images go in as they are"
     return Description(model.name, network.shape, free, size, text, found, answer, doubts)
@@ -572,9 +580,9 @@ def activation_layer(network: Network, layer: str) -> str:
         output = part.output
 
 
-def answer_text(network: Network) -> str:
+def answer_text(network: Network, last: str) -> str:
     """What the model gives out in the end, in words."""
-    part = network.parts[network.last]
+    part = network.parts[last]
     shape = (
         "("
         + ", ".join("any" if each is None else str(each) for each in part.output.shape[1:])
@@ -583,7 +591,7 @@ def answer_text(network: Network) -> str:
     activation = getattr(getattr(part.layer, "activation", None), "__name__", "linear")
     if len(part.output.shape) != 2:
         return f"maps {shape}, without a classifier"
-    return f"{shape[1:-1]} values, {activation}, from layer {network.last!r}"
+    return f"{shape[1:-1]} values, {activation}, from layer {last!r}"
 
 
 def preprocessing(model: keras.Model) -> str | None:
@@ -664,17 +672,22 @@ def fitting_range(model: keras.Model) -> str | None:
     return best if misfit[second] > CLEAR * misfit[best] else None
 
 
-def known_preprocessing(model: keras.Model) -> str:
-    """Where a model bears the name of one of keras.applications, whose preprocessing that would be."""
+def application_of(model: keras.Model) -> Callable | None:
+    """The constructor of keras.applications whose name the model bears."""
     name = re.sub("[^a-z0-9]", "", model.name.lower())
     alike = [
         each
         for each in vars(keras.applications).values()
         if callable(each) and name.startswith(each.__name__.lower())
     ]
-    if not alike:
+    return max(alike, key=lambda each: len(each.__name__), default=None)
+
+
+def known_preprocessing(model: keras.Model) -> str:
+    """Where a model bears the name of one of keras.applications, whose preprocessing that would be."""
+    closest = application_of(model)
+    if closest is None:
         return ""
-    closest = max(alike, key=lambda each: len(each.__name__))
     module = closest.__module__.rpartition(".")[2]
     return (
         f", or, as for {closest.__name__}, preprocess=keras.applications.{module}.preprocess_input"

@@ -36,7 +36,7 @@ class FilterPicture:
     """What one filter responds to, with the facts that belong to the picture."""
 
     image: np.ndarray
-    """(size, size, 3) uint8 RGB."""
+    """(size, size, channels) uint8, RGB where the network takes three channels."""
     layer: str
     filter: int
     activation: float
@@ -74,8 +74,25 @@ class FilterPicture:
             )
         information, text = PngImagePlugin.PngInfo(), json.dumps(self.recipe)
         information.add_text("recipe", text)
-        information.add_text("sha256", seal(text, self.image))
-        Image.fromarray(self.image).save(path, pnginfo=information)
+        information.add_text("sha256", seal(text, visible(self.image)))
+        Image.fromarray(visible(self.image)).save(path, pnginfo=information)
+
+
+def visible(image: np.ndarray) -> np.ndarray:
+    """An image (height, width, channels) uint8 as one can look at it: RGB.
+
+    One channel as grey; two or more than three side by side, each as grey, in rows of about as many as
+    there are rows.
+    """
+    height, width, channels = image.shape
+    if channels == 3:
+        return image
+    columns = math.ceil(math.sqrt(channels))
+    sheet = np.full((math.ceil(channels / columns) * height, columns * width), 255, np.uint8)
+    for number in range(channels):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = image[..., number]
+    return np.repeat(sheet[..., None], 3, axis=-1)
 
 
 def seal(text: str, image: np.ndarray) -> str:
@@ -96,7 +113,7 @@ def grid(
 ) -> Figure:
     """One figure of many pictures, row by row.
 
-    `pictures` are FilterPictures, or arrays: (h, w, 3) uint8 RGB, or (h, w) of any range, drawn dark
+    `pictures` are FilterPictures, or arrays: (h, w, channels) uint8, or (h, w) of any range, drawn dark
     to bright from its own lowest to its highest value. FilterPictures are labelled by filter number,
     with the layer where they come from several; a dead one says that it is dead, and why. `tile` is
     the side of a picture in inches.
@@ -133,6 +150,7 @@ def grid(
         axes.set_axis_off()
     for axes, picture, label in zip(all_axes, pictures, labels, strict=False):
         image = picture.image if isinstance(picture, FilterPicture) else np.asarray(picture)
+        image = visible(image) if image.ndim == 3 else image
         axes.imshow(
             image, cmap="magma", interpolation="nearest" if max(image.shape) < 64 else "antialiased"
         )

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 import helpers
+import networks
 import patterns
 from helpers import FilterPicture, two_digits
 from patterns import whole
@@ -29,7 +30,7 @@ FINE = 0.25  # waves a pixel; what is finer has a wavelength below four pixels
 class Reality(NamedTuple):
     """What the filters of a layer answer to real images."""
 
-    images: np.ndarray  # (n, height, width, 3) uint8 RGB
+    images: np.ndarray  # (n, height, width, channels) uint8
     answers: np.ndarray  # (n, filters) float32, by helpers.activations
     labels: np.ndarray | None  # (n,) places in patterns.NAMES, where the images are patterns
 
@@ -42,7 +43,8 @@ class Scores:
     filter: int
     activation: float
     """The mean over the filter's map on the 8-bit picture, divided by the highest such mean on any of
-    the real images; 1 or more means that no real image does better."""
+    the real images; 1 or more means that no real image does better. Where a layer also gives negative
+    values, both are counted from the filter's median over the real images."""
     rank: int
     """The filter's place in its layer when all filters are sorted by that quotient on this picture; 1
     means that the picture excites no other filter more."""
@@ -92,7 +94,7 @@ def reality(model: keras.Model, layer: str, count: int = 1000, seed: int = 123) 
         if knows_patterns(model):
             images, labels = drawings(count, seed)
             return Reality(images, helpers.activations(model, layer, images), labels)
-        images = helpers.sample()
+        images = helpers.sample(networks.channels(model))
         return Reality(images, helpers.activations(model, layer, images), None)
 
     return helpers.prepared(model, key, measure)
@@ -106,7 +108,10 @@ def drawings(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def knows_patterns(model: keras.Model) -> bool:
     """Whether the model's answer is one of patterns.NAMES."""
-    return model.output_shape[1:] == (len(patterns.NAMES),)
+    network = networks.unfold(model)
+    if network.last is None or network.shape[-1] != 3:
+        return False
+    return network.own[network.last].output.shape[1:] == (len(patterns.NAMES),)
 
 
 def preferred(real: Reality, number: int, count: int = 3) -> tuple[str, ...]:
@@ -119,7 +124,7 @@ def preferred(real: Reality, number: int, count: int = 3) -> tuple[str, ...]:
 
 
 def fine_share(images: np.ndarray) -> np.ndarray:
-    """The share of power in waves shorter than four pixels, 0 to 1, of images (n, size, size, 3): (n,)."""
+    """The share of power in waves shorter than four pixels, 0 to 1, of images (n, size, size, channels): (n,)."""
     grey = images.astype(np.float64).mean(axis=-1)
     power = np.abs(np.fft.fft2(grey)) ** 2
     frequency = np.hypot(
@@ -133,7 +138,7 @@ def fine_share(images: np.ndarray) -> np.ndarray:
 
 
 def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The image (size, size, 3) uint8 in LOOKS ways, each shifted, turned and with noise: uint8.
+    """The image (size, size, channels) uint8 in LOOKS ways, each shifted, turned and with noise: uint8.
 
     Shifts up to SHIFT pixels, turns up to TURN degrees, noise with a standard deviation of NOISE grey
     levels; what comes in at the edge is the image mirrored.
@@ -143,7 +148,12 @@ def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
     for _ in range(LOOKS):
         turn = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, rng.uniform(-TURN, TURN), 1.0)
         shift = np.pad(rng.uniform(-SHIFT, SHIFT, (2, 1)), ((0, 0), (2, 0)))
-        moved = cv2.warpAffine(image, turn + shift, (size, size), borderMode=cv2.BORDER_REFLECT)
+        # One channel at a time: OpenCV takes four at most, and drops the axis of a single one.
+        channels = [
+            cv2.warpAffine(each, turn + shift, (size, size), borderMode=cv2.BORDER_REFLECT)
+            for each in np.moveaxis(image, -1, 0)
+        ]
+        moved = np.stack(channels, axis=-1)
         noisy = moved + rng.normal(0, NOISE, moved.shape)
         result.append(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
     return np.stack(result)
@@ -203,7 +213,8 @@ def scores(
     check_reality(real, model, layer)
     images = np.stack([picture.image for picture in pictures])
     answers = helpers.activations(model, layer, images)
-    best = real.answers.max(axis=0)
+    middle = np.median(real.answers, axis=0) * (real.answers.min() < 0)
+    answers, best = answers - middle, real.answers.max(axis=0) - middle
     # A filter that no real image fires has no quotient; it is not counted among the others.
     quotients = np.divide(answers, best, out=np.zeros_like(answers), where=best > 0)
     fine = fine_share(images) / fine_share(real.images).mean()
@@ -216,6 +227,7 @@ def scores(
         number = picture.filter
         own = float(answers[row, number])
         moved = helpers.activations(model, layer, held_out(picture.image))[:, number].mean()
+        moved -= middle[number]
         result.append(
             Scores(
                 layer,
