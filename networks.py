@@ -448,9 +448,7 @@ class Convolution(NamedTuple):
     filters: int
     field: float  # pixels; infinite: the whole image
     map: tuple[int, int] | None  # height and width of its map for an image of the size described
-    activation: (
-        str | None
-    )  # the layer that holds its activation function, where that is another one
+    activation: str  # which layer holds its activation function: "itself", one behind it, or "none"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,16 +59,17 @@ class Answer:
 def image_for(
     model: keras.Model, image: np.ndarray | str | os.PathLike | None = None, size: int | None = None
 ) -> np.ndarray:
-    """An image as the model takes it: cut square, (size, size, channels) uint8.
+    """An image as the model takes it, what is too wide or too high cut off: (height, width, channels) uint8.
 
     `image` is a file, or an array (height, width, 3) uint8 RGB or (height, width) uint8 grey; without
-    one, the course's photograph. `size`, if not given, is that which the model is made for, else 224
-    pixels. ValueError for a file that is no image, and for other arrays.
+    one, the course's photograph. The size is that which the model is made for; if that is any, a square
+    of `size` pixels, 224 if not given. ValueError for a file that is no image, and for other arrays.
     """
-    fixed = networks.unfold(model).shape[0]
-    size = fixed or 224 if size is None else whole("size", size, 1, helpers.MAX_SIZE)
+    fixed = networks.unfold(model).shape[:2]
+    side = 224 if size is None else whole("size", size, 1, helpers.MAX_SIZE)
+    height, width = (each or side for each in fixed)
     if image is None:
-        image = helpers.photo(size)
+        image = helpers.photo(max(height, width))
     elif isinstance(image, (str, os.PathLike)):
         try:
             with Image.open(image) as file:
@@ -82,13 +83,14 @@ def image_for(
         raise ValueError(
             f"image must be a file or uint8 (height, width, 3), not {image.dtype} {image.shape}"
         )
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side != size:
-        how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-        square = cv2.resize(square, (size, size), interpolation=how)
-    return helpers.in_channels(square, networks.channels(model))
+    scale = min(image.shape[0] / height, image.shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    part = image[top : top + rows, left : left + columns]
+    if part.shape[:2] != (height, width):
+        how = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
+        part = cv2.resize(part, (width, height), interpolation=how)
+    return helpers.in_channels(part, networks.channels(model))
 
 
 def classifier(model: keras.Model) -> str:

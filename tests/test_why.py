@@ -1,0 +1,276 @@
+"""Answers, driving filters, Grad-CAM and occlusion, each against a calculation of its own."""
+
+import json
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import helpers
+import patterns
+import why
+
+L = keras.layers
+
+
+@pytest.fixture(scope="module")
+def model():
+    return patterns.load()
+
+
+@pytest.fixture(scope="module")
+def image():
+    return patterns.image("fish", 3, 128)
+
+
+def linear_head(channels=3, classes=2, activation="softmax"):
+    """A convolution without bias, the mean of its maps, a dense layer: everything can be done by hand."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((None, None, channels))
+    x = L.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    x = L.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, L.Dense(classes, activation=activation, name="head")(x))
+
+
+def noise(size=24, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (size, size, channels), dtype=np.uint8)
+
+
+# ---------------------------------------------------------------- image and answer
+
+
+def test_image_for_cuts_and_fits_what_the_model_takes(tmp_path):
+    wide = np.zeros((40, 100, 3), np.uint8)
+    wide[:, 30:70] = (200, 10, 30)  # the square in the middle
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    fixed = keras.Sequential([keras.Input((20, 20, 3)), L.Conv2D(2, 3), L.Flatten(), L.Dense(2)])
+    for given in (wide, tmp_path / "wide.png", str(tmp_path / "wide.png")):
+        fitted = why.image_for(fixed, given)
+        assert fitted.shape == (20, 20, 3) and fitted.dtype == np.uint8
+        assert (fitted == (200, 10, 30)).all()
+    grey = why.image_for(linear_head(1), wide, 40)
+    assert grey.shape == (40, 40, 1)
+    assert (grey == round(200 * 0.299 + 10 * 0.587 + 30 * 0.114)).all()
+    assert np.array_equal(why.image_for(linear_head()), helpers.photo(224))
+    assert why.image_for(linear_head(5), wide, 10)[0, 0].tolist() == [200, 10, 30, 200, 10]
+    assert (why.image_for(linear_head(), np.full((9, 9), 7, np.uint8), 30) == 7).all()
+    flat = keras.Sequential([keras.Input((20, 50, 3)), L.Conv2D(2, 3), L.Flatten(), L.Dense(2)])
+    assert np.array_equal(
+        why.image_for(flat, wide)[:, 15:35] > 0, np.ones((20, 20, 3), bool) & (wide[0, 30] > 0)
+    )
+    assert not why.image_for(flat, wide)[:, :14].any()
+
+
+def test_predictions_are_the_models(model, image):
+    answers = why.predictions(model, image)
+    values = model.predict(image[None], verbose=0)[0]
+    assert [a.number for a in answers] == np.argsort(values)[::-1][:5].tolist()
+    assert np.allclose([a.value for a in answers], np.sort(values)[::-1][:5], atol=1e-6)
+    assert [a.name for a in answers] == [patterns.NAMES[a.number] for a in answers]
+    assert str(answers[0]) == "fish 100%"
+    named = why.predictions(linear_head(), noise(), names=["no", "yes"], top=2)
+    assert {a.name for a in named} == {"no", "yes"}
+    assert why.predictions(linear_head(), noise(), top=1)[0].name.startswith("class ")
+
+
+def test_imagenets_names_come_from_keras_file_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(why.file_utils.config, "keras_home", lambda: str(tmp_path))
+    network = keras.applications.MobileNetV2(
+        weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=1000
+    )
+    assert why.class_names(network) is None
+    (tmp_path / "models").mkdir()
+    index = {str(n): [f"n{n:08}", f"thing_{n}"] for n in range(1000)}
+    (tmp_path / "models" / "imagenet_class_index.json").write_text(json.dumps(index))
+    assert why.class_names(network)[:2] == ["thing 0", "thing 1"]
+    assert why.class_names(linear_head(classes=1000)) is None  # somebody else's thousand classes
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda m, i: why.predictions(m, i[..., :2]), r"uint8 \(height, width, 3\), not uint8"),
+        (lambda m, i: why.predictions(m, i / 255), "not float64"),
+        (lambda m, i: why.predictions(m, i, top=0), "top"),
+        (lambda m, i: why.predictions(m, i, names=["a"]), "45 names"),
+        (lambda m, i: why.predictions(m, i[:8, :8]), "at least"),
+        (lambda m, i: why.grad_cam(m, i, 45), "target"),
+        (lambda m, i: why.grad_cam(m, i, layer="block9"), "no layer 'block9'"),
+        (lambda m, i: why.grad_cam(m, i, layer="predictions"), "not feature maps"),
+        (lambda m, i: why.occlusion(m, i, patch=129), "patch"),
+        (lambda m, i: why.occlusion(m, i, patch=8, stride=9), "stride"),
+        (lambda m, i: why.image_for(m, "nowhere.png"), "'nowhere.png' is no image"),
+        (lambda m, i: why.image_for(m, i[None]), "not uint8"),
+        (lambda m, i: helpers.explain(m, i, filters=0), "filters"),
+    ],
+)
+def test_bad_calls_say_what_is_allowed(model, image, call, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        call(model, image)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_without_one_value_for_each_class_are_refused(image):
+    headless = helpers.submodel(patterns.load(), "block5_conv3")
+    with pytest.raises(ValueError, match=r"not one value for each class.*include_top=True"):
+        why.predictions(headless, image)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_attributions_and_grad_cam_by_hand():
+    network, picture = linear_head(), noise()
+    kernel = network.get_layer("head").get_weights()[0]  # (4, 2)
+    maps = keras.Model(network.inputs, network.get_layer("conv").output)(picture[None].astype("f4"))
+    maps = maps.numpy()[0]
+    places = maps.shape[0] * maps.shape[1]
+    for target in (0, 1):
+        # Each value of a map is averaged over the places, then weighed: that is its gradient.
+        weights = kernel[:, target] / places
+        given = why.attributions(network, "conv", picture, target)
+        assert np.allclose(given, maps.sum(axis=(0, 1)) * weights, rtol=1e-4)
+        cam = why.grad_cam(network, picture, target)
+        assert np.allclose(cam, np.maximum(maps @ weights, 0), rtol=1e-4, atol=1e-7)
+        # With a linear head the filters add up to the value, but for the bias.
+        value = network.layers[-1].input
+        value = keras.Model(network.inputs, value)(picture[None].astype("f4")).numpy()[0]
+        assert np.isclose(given.sum(), value @ kernel[:, target], rtol=1e-4)
+
+
+def test_grad_cam_of_a_nested_classifier_is_that_of_the_flat_one(model, image):
+    inputs = keras.Input((128, 128, 3))
+    nested = keras.Model(inputs, model(inputs))
+    for target in (None, 4):
+        assert np.allclose(
+            why.grad_cam(nested, image, target, layer="block5_conv3"),
+            why.grad_cam(model, image, target, layer="block5_conv3"),
+            atol=1e-5,
+        )
+
+
+def test_zeroing_a_filter_takes_what_it_gave():
+    network, picture = linear_head(), noise(seed=2)
+    given = why.attributions(network, "conv", picture, 1)
+    logits = keras.Model(network.inputs, network.get_layer("head").input)
+    kernel, bias = network.get_layer("head").get_weights()
+
+    def value():
+        return float(logits(picture[None].astype("f4")).numpy()[0] @ kernel[:, 1] + bias[1])
+
+    before, (weights, offset) = value(), network.get_layer("conv").get_weights()
+    for number in range(4):
+        silent = weights.copy()
+        silent[..., number] = 0
+        network.get_layer("conv").set_weights([silent, offset])
+        assert np.isclose(before - value(), given[number], rtol=1e-3, atol=1e-4)
+
+
+def test_occlusion_by_hand():
+    network, picture = linear_head(), noise(20)
+    logits = keras.Model(network.inputs, network.get_layer("head").input)
+    kernel = network.get_layer("head").get_weights()[0]
+
+    def value(some):
+        return float(logits(some[None].astype("f4")).numpy()[0] @ kernel[:, 0])
+
+    loss, count = np.zeros((20, 20)), np.zeros((20, 20))
+    for top in (0, 5, 10, 13):  # the last one ends at the border
+        for left in (0, 5, 10, 13):
+            covered = picture.astype("f4")
+            covered[top : top + 7, left : left + 7] = 50
+            loss[top : top + 7, left : left + 7] += value(picture) - value(covered)
+            count[top : top + 7, left : left + 7] += 1
+    found = why.occlusion(network, picture, 0, patch=7, stride=5, level=50)
+    assert np.allclose(found, loss / count, rtol=1e-2, atol=1e-3)
+
+
+def test_a_certain_answer_still_has_an_explanation(model, image):
+    # The probability is 1 to the last bit of a float32 or nearly: its gradient would vanish.
+    values = model.predict(image[None], verbose=0)[0]
+    assert values.max() > 0.999
+    assert why.grad_cam(model, image).max() > 0.01
+
+
+def test_places_are_where_the_thing_is(model):
+    """A thing in one corner only: both maps must point there."""
+    scores = []
+    for seed in range(40):
+        thing = patterns.image("clocks", seed, 64)
+        whole = np.full((128, 128, 3), thing[0, 0], np.uint8)
+        down, right = seed % 2 * 64, seed // 2 % 2 * 64
+        whole[down : down + 64, right : right + 64] = thing
+        answer = why.predictions(model, whole, top=1)[0]
+        if answer.name != "clocks":
+            continue
+        maps = why.grad_cam(model, whole), why.occlusion(model, whole, patch=32, stride=32)
+        for heat in maps:
+            heat = cv2.resize(np.maximum(heat, 0), (2, 2), interpolation=cv2.INTER_AREA)
+            scores.append(heat[seed % 2, seed // 2 % 2] == heat.max())
+        if len(scores) == 16:
+            break
+    assert len(scores) == 16 and np.mean(scores) >= 0.75
+
+
+# ---------------------------------------------------------------- all together
+
+
+def test_explain_says_and_shows_what_it_measured(model, image):
+    found = helpers.explain(model, image, filters=3)
+    assert found.target.name == "fish" and found.layer == "block5_conv3"
+    given = why.attributions(model, "block5_conv3", image)
+    assert found.filters == np.argsort(given)[::-1][:3].tolist()
+    assert np.allclose(found.shares, given[found.filters] / given[given > 0].sum())
+    assert [p.filter for p in found.pictures] == found.filters
+    maps = helpers.submodel(model, "block5_conv3")(image[None].astype("f4"))[0].numpy()
+    assert np.array_equal(found.maps, np.moveaxis(maps[..., found.filters], -1, 0))
+    for text in ("pocketvgg says fish 100%", f"{found.filters[0]} (", "agree by"):
+        assert text in str(found)
+    data, metadata = found._repr_mimebundle_()
+    assert set(data) == {"image/jpeg", "text/plain"} and metadata["image/jpeg"]["alt"] == str(found)
+    assert -1 <= found.agreement <= 1
+    other = helpers.explain(model, image, patterns.NAMES.index("cats"), filters=2)
+    assert other.target.name == "cats" and other.target.value < 0.01
+
+
+def test_explain_works_on_a_grey_model_with_one_sigmoid():
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            L.Rescaling(1 / 255),
+            L.Conv2D(6, 3, name="conv"),
+            L.BatchNormalization(),
+            L.ReLU(name="relu"),
+            L.MaxPooling2D(),
+            L.Flatten(),
+            L.Dense(1, activation="sigmoid"),
+        ]
+    )
+    picture = why.image_for(network)
+    found = helpers.explain(network, picture, names=["yes"], filters=2)
+    assert found.layer == "relu" and found.target.name == "yes"
+    assert found.grad_cam.shape == (26, 26) and found.occlusion.shape == (28, 28)
+    assert all(p.image.shape[-1] == 1 for p in found.pictures)
+    # The gradient is that of the value before the sigmoid.
+    relu, dense = network.get_layer("relu"), network.layers[-1]
+    maps = keras.Model(network.inputs, relu.output)(picture[None].astype("f4"))
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        pooled = tf.reshape(tf.nn.max_pool2d(maps, 2, 2, "VALID"), (1, -1))
+        value = (pooled @ dense.kernel + dense.bias)[0, 0]
+    expected = tf.reduce_sum(maps * tape.gradient(value, maps), axis=(0, 1, 2))
+    assert np.allclose(why.attributions(network, "relu", picture), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_lit_and_heated_show_the_place():
+    image = np.full((40, 40, 3), 100, np.uint8)
+    heat = np.zeros((4, 4), np.float32)
+    heat[0, 0] = 3
+    shown, glow = why.lit(image, heat), why.heated(image, heat)
+    assert (shown[2, 2] == 100).all() and (shown[30, 30] > 200).all()
+    assert glow[2, 2].sum() > 2 * glow[30, 30].sum()
+    assert (why.lit(image, 0 * heat) > 200).all()
