@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 COURSE = Path(__file__).resolve().parents[1]
@@ -34,6 +35,7 @@ import numpy as np
 import helpers
 import loader
 import patterns
+import why
 
 
 def write(name: str, data: bytes) -> None:
@@ -126,6 +128,26 @@ def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
     return [p for p in sheet if (p.layer, p.filter) in chosen]
 
 
+def imagenet_answers() -> None:
+    """MobileNetV2: filters of a late layer, eight classes, and why it names the photograph as it does."""
+    model = helpers.load_model("mobilenetv2", include_top=True)
+    begun = time.perf_counter()
+    sheet = helpers.visualize(model, "block_13_expand_relu", range(0, 576, 9), size=160)
+    print(f"64 filters of block_13_expand_relu: {(time.perf_counter() - begun) / 60:.1f} minutes")
+    write("mobilenetv2_block_13.jpg", helpers.jpeg(helpers.grid(sheet, columns=16, tile=0.95)))
+    names = why.imagenet_names() or [str(number) for number in range(1000)]
+    begun = time.perf_counter()
+    classes = helpers.visualize(
+        model, "predictions", [1, 84, 107, 130, 277, 323, 340, 985], size=224
+    )
+    print(f"eight classes: {(time.perf_counter() - begun) / 60:.1f} minutes")
+    labels = [f"{names[p.filter]} {p.activation:.0%}" for p in classes]
+    figure = helpers.grid(classes, labels=labels, columns=4, tile=2.4)
+    write("mobilenetv2_classes.jpg", helpers.jpeg(figure))
+    explained = helpers.explain(model, why.image_for(model))
+    write("mobilenetv2_why.jpg", helpers.jpeg(explained.figure()))
+
+
 def strip(pictures: list[helpers.FilterPicture]) -> None:
     """The row of pictures at the top of the README."""
     names = {"pocketvgg": "PocketVGG", "vgg16": "VGG16", "mobilenetv2": "MobileNetV2"}
@@ -150,8 +172,9 @@ def main() -> None:
     good = pocketvgg()
     try:
         strip(good + imagenet_vgg16() + imagenet_mobilenetv2())
+        imagenet_answers()
     except OSError as error:
-        print(f"left as they are: the pictures of VGG16 and MobileNetV2 and strip.jpg ({error})")
+        print(f"left as they are: the pictures of VGG16 and MobileNetV2, and strip.jpg ({error})")
     try:
         explorer()
     except (ImportError, OSError) as error:
