@@ -730,7 +730,8 @@ def finish(
 
     `history` is (steps, n). `order` is the recipe, all but the filter. A picture that excites its filter
     no more than the noise that the climb began with, made a picture in the same way, is called dead; so is
-    one that does so by less than `floor` times what noise does to the average filter of the layer.
+    one that does so by less than `floor` times what noise does to the average filter of the layer. Of a
+    class that is dead which the network does not put first.
     """
     layer = order["layer"]
     noise = prepared(
@@ -740,6 +741,7 @@ def finish(
     )
     usual = float(np.abs(noise).mean())
     answers = activations(model, layer, images)
+    rivals = networks.has_softmax(model, layer)
     result = []
     for row, number in enumerate(filters):
         activation, silence = float(answers[row, number]), float(noise[number])
@@ -751,8 +753,12 @@ def finish(
             reason = "silent on the start image, so there is no gradient to climb"
         elif activation == 0:
             reason = f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way"
-        elif activation - silence <= max(0.01 * abs(silence), floor * usual):
+        elif not rivals and activation - silence <= max(0.01 * abs(silence), floor * usual):
             reason = f"activation {two_digits(activation)}, hardly more than on noise"
+        elif rivals and answers[row].argmax() != number:
+            reason = (
+                f"class {answers[row].argmax()} stays ahead, with {two_digits(answers[row].max())}"
+            )
         else:
             status = "alive"
             reason = f"activation {two_digits(activation)}, on noise {two_digits(silence)}"

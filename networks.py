@@ -437,7 +437,8 @@ RANGES = {  # what networks are trained on: name -> (how to say it, function of 
         lambda x: x[..., ::-1] - [103.939, 116.779, 123.68],
     ),
 }
-CLEAR = 3.0  # times better than the next must a range fit before it is called found
+CLEAR = 3.0  # a range that fits so many times worse than the best is ruled out
+POOR = 2.0  # a misfit above this is none: natural images and drawings differ by less
 
 
 class Convolution(NamedTuple):
@@ -521,11 +522,11 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
         for name in names
     ]
     inside = preprocessing(model)
-    fitting = fitting_range(model)
-    if fitting and fitting != "0 to 255":
+    fitting = fitting_ranges(model)
+    if fitting and "0 to 255" not in fitting:
         doubts.append(
-            f"its first batch normalisation was trained on images of another range: {fitting} fits; "
-            f"load_model(model, preprocess={RANGES[fitting][0]})"
+            "its first batch normalisation was trained on images of another range than 0 to 255; it may be "
+            f"{' or '.join(fitting)}. Say which, as load_model(model, preprocess={RANGES[fitting[0]][0]})"
         )
     elif inside is None and not fitting:
         doubts.append(
@@ -627,47 +628,42 @@ def tuple_text(values: np.ndarray) -> str:
     return texts[0] if len(set(texts)) == 1 else "(" + ", ".join(texts) + ")"
 
 
-def fitting_range(model: keras.Model) -> str | None:
-    """Which of RANGES the first batch normalisation was trained on, of images as they go into the model.
+def fitting_ranges(model: keras.Model) -> list[str]:
+    """Which of RANGES the first batch normalisation may have been trained on.
 
-    Its stored means and variances are compared with those of drawings; None if it has none, was never
-    trained, or if no range fits clearly better than the others.
+    Its stored means and variances are compared with those of drawings, as they go into the model. Ranges
+    that differ by little, as 0 to 1 and -1 to 1, cannot always be told apart, as nobody knows the images
+    of the training. Empty if there is no batch normalisation, if it was never trained, or if nothing fits.
     """
-    parts = unfold(model).parts
-    norms = [
-        part for part in parts.values() if isinstance(part.layer, keras.layers.BatchNormalization)
-    ]
+    parts = unfold(model).parts.values()
+    norms = [part for part in parts if isinstance(part.layer, keras.layers.BatchNormalization)]
     if not norms:
-        return None
+        return []
     norm = norms[0]
     mean, variance = (
-        np.asarray(w, np.float64) for w in (norm.layer.moving_mean, norm.layer.moving_variance)
+        np.asarray(each, np.float64)
+        for each in (norm.layer.moving_mean, norm.layer.moving_variance)
     )
     if np.ptp(mean) == 0 and np.ptp(variance) == 0:  # as they are before training
-        return None
+        return []
     height, width, depth = norm.image.shape[1:]
     drawings, _ = patterns.images(96, seed=5, size=64)
     drawings = np.stack([cv2.resize(each, (width or 64, height or 64)) for each in drawings])
-    drawings = np.resize(
-        drawings if depth != 1 else drawings.mean(-1, keepdims=True), (*drawings.shape[:3], depth)
-    )
+    drawings = drawings.mean(axis=-1, keepdims=True) if depth == 1 else drawings
+    drawings = drawings[..., np.arange(depth) % 3].astype(np.float32)
     before = keras.Model(norm.image, norm.inputs[0])
     misfit = {}
     for name, (_, function) in RANGES.items():
         if depth != 3 and "ImageNet" in name:
             continue
-        values = np.asarray(
-            before(function(drawings.astype(np.float32)), training=False), np.float64
-        )
+        values = np.asarray(before(function(drawings), training=False), np.float64)
         values = values.reshape(-1, values.shape[-1])
         # As far from each other as two bell curves are, by Kullback and Leibler; the median channel.
         theirs, spread = np.maximum(variance, 1e-6), values.var(axis=0) + 1e-6
-        distance = (
-            (spread + (values.mean(axis=0) - mean) ** 2) / theirs - 1 + np.log(theirs / spread)
-        )
-        misfit[name] = float(np.median(distance))
-    best, second = sorted(misfit, key=misfit.__getitem__)[:2]
-    return best if misfit[second] > CLEAR * misfit[best] else None
+        distance = (spread + (values.mean(axis=0) - mean) ** 2) / theirs - 1
+        misfit[name] = float(np.median(distance + np.log(theirs / spread)))
+    best = min(misfit.values())
+    return [name for name in misfit if best <= POOR and misfit[name] <= CLEAR * best]
 
 
 def application_of(model: keras.Model) -> Callable | None:
