@@ -285,7 +285,7 @@ def plain_climb(network: keras.Model) -> Callable:
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec([None, None, None, 3], tf.float32),
+            tf.TensorSpec([None, None, None, network.inputs[0].shape[-1]], tf.float32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),

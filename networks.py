@@ -161,7 +161,7 @@ def flat(model: keras.Model, place: int, shape: tuple) -> Network:
             foreign.update((id(each), each) for each in keras.tree.flatten(output))
             left_out.append(layer.name)
         elif given and is_tensor(output):
-            if not own and output.shape[-1] is None:
+            if not own and len(output.shape) == 2 and output.shape[-1] is None:
                 raise ValueError("how many values there are depends on the size of the image")
             times = 1 + sum(part.layer is layer for part in parts.values())
             name = layer.name if times == 1 else f"{layer.name}:{times}"
@@ -437,7 +437,7 @@ RANGES = {  # what networks are trained on: name -> (how to say it, function of 
         lambda x: x[..., ::-1] - [103.939, 116.779, 123.68],
     ),
 }
-CLEAR = 3.0  # a range that fits so many times worse than the best is ruled out
+CLEAR = 10.0  # a range that fits so many times worse than the best is ruled out
 POOR = 2.0  # a misfit above this is none: natural images and drawings differ by less
 
 
@@ -632,8 +632,8 @@ def fitting_ranges(model: keras.Model) -> list[str]:
     """Which of RANGES the first batch normalisation may have been trained on.
 
     Its stored means and variances are compared with those of drawings, as they go into the model. Ranges
-    that differ by little, as 0 to 1 and -1 to 1, cannot always be told apart, as nobody knows the images
-    of the training. Empty if there is no batch normalisation, if it was never trained, or if nothing fits.
+    of one order, as 0 to 1 and -1 to 1, cannot be told apart, as nobody knows the images of the training.
+    Empty if there is no batch normalisation, if it was never trained, or if nothing fits.
     """
     parts = unfold(model).parts.values()
     norms = [part for part in parts if isinstance(part.layer, keras.layers.BatchNormalization)]

@@ -24,6 +24,7 @@ from PIL import Image
 import helpers
 import patterns
 import scores
+import why
 
 COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
@@ -44,7 +45,7 @@ def prose(path):
 
 
 def test_the_chapters_are_there():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 9)]
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 10)]
 
 
 @every_notebook
@@ -235,6 +236,33 @@ def test_chapter_8_rank_is_that_of_the_scores(model):
     pictures = helpers.visualize(model, layer, range(0, 12, 3), steps=10, size=64, rescue=False)
     table = helpers.scores(model, pictures, real=real)
     assert [taught["rank"](p.image, p.filter) for p in pictures] == [each.rank for each in table]
+
+
+def test_chapter_9_is_why(model):
+    taught = functions(NOTEBOOKS[8])
+    layer, image = "block4_conv3", patterns.image("fish", 3, size=64)
+    for target in (4, 30):
+        assert np.allclose(
+            taught["attributions"](model, layer, image, target),
+            why.attributions(model, layer, image, target),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+        assert np.allclose(
+            taught["grad_cam"](model, layer, image, target),
+            why.grad_cam(model, image, target, layer=layer),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+    square = taught["covered"](image, 3, 5, 9)
+    assert (square[3:12, 5:14] == 127).all() and np.count_nonzero(square != image) <= 9 * 9 * 3
+    one, two = (taught["snow"](image[None], 1, flakes=count) for count in (1, 40))
+    assert (one == image[None]).mean() > 0.9 > (two == image[None]).mean() > 0.5
+    quiet = taught["silenced"](model, layer, [2, 5])
+    maps = helpers.submodel(quiet, layer)(image[None].astype("f4")).numpy()
+    assert not maps[..., [2, 5]].any()
+    before = helpers.submodel(model, layer)(image[None].astype("f4")).numpy()
+    assert np.array_equal(np.delete(maps, [2, 5], axis=-1), np.delete(before, [2, 5], axis=-1))
 
 
 # ---------------------------------------------------------------- exercises
