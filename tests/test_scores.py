@@ -195,7 +195,7 @@ def test_what_does_not_belong_together_is_refused(model, pictures, real):
         (5, {}, "a list of FilterPictures"),
         (replaced(filter=77), {}, "filter of block3_conv1 must be a whole number from 0 to 47"),
         (replaced(filter=-1), {}, "filter of block3_conv1 must be a whole number from 0 to 47"),
-        (replaced(layer="block3_pool"), {}, "is no convolution"),
+        (replaced(layer="block3"), {}, "no layer 'block3'"),
         (replaced(image=half), {}, "square and of one size"),
         ([pictures[1], *replaced(image=half[:, :32])], {}, "square and of one size"),
         (
