@@ -103,10 +103,14 @@ def way_back(
     original = helpers.submodel(model, layer)
     network = engine.private_copy(original, "float32")
     engine.copy_weights(original, network)
-    parts = networks.unfold(network).parts
-    if leak:
-        own = parts[layer].layer
-        own.activation = engine.leaky(own.activation)
+    parts, last = networks.unfold(network).parts, networks.unfold(network).last
+    parts = {layer if name == last else name: part for name, part in parts.items()}
+    own = parts[layer].layer
+    if leak and not any(own is each for each in original.layers):  # as those of somebody's own are
+        if getattr(own, "activation", None) is not None:
+            own.activation = engine.leaky(own.activation)
+        elif isinstance(own, networks.ACTIVATIONS) and not own.weights:
+            own.call = engine.leaky(own.call)
     image_input = parts[layer].image
     pixels = tf.constant(image, tf.float32)[None]
     with tf.GradientTape() as tape:

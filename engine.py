@@ -67,6 +67,10 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
     def again(layer: keras.Layer) -> keras.Layer:
         if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.Layer):
             return layer  # operations, such as those of the preprocessing, have no weights
+        if not type(layer).__module__.startswith("keras.") or hasattr(layer, "finalize_state"):
+            # Not all that a layer of somebody's own, or a Normalization, computes with is in its config and
+            # weights.
+            return layer
         config = layer.get_config()
         if precision != "float32":
             # Kernels are kept in the precision they are used in, so that no step converts them.
@@ -84,10 +88,10 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
             config["activation"] = None  # not every function can be written down
         try:
             copy = type(layer).from_config(config)
-        except Exception:  # a layer of somebody's own that cannot be made again works as it is
+            if own is not None:
+                copy.activation = leaky(own) if leak else own
+        except Exception:  # what cannot be made again works as it is
             return layer
-        if own is not None:
-            copy.activation = leaky(own) if leak else own
         return copy
 
     return keras.models.clone_model(network, clone_function=again)
@@ -117,7 +121,7 @@ class Truncated:
         end, activation = part.output, keras.activations.linear
         if self.some:
             end, activation = part.inputs[0], part.layer.activation
-        elif isinstance(part.layer, networks.ACTIVATIONS):
+        elif isinstance(part.layer, networks.ACTIVATIONS) and not part.layer.weights:
             end, activation = part.inputs[0], part.layer.call
         self.activation = leaky(activation)
         if end is part.image:  # a model that ends where it begins cannot be copied

@@ -223,9 +223,10 @@ def check_size(model: keras.Model, layer: str, height: int, width: int | None = 
 
 
 def usual_size(model: keras.Model, layer: str) -> int:
-    """128 pixels, or the only size that the layer takes."""
+    """128 pixels, or the size that the layer is made for if it takes no images of 128."""
     own = networks.cut(model, layer).inputs[0].shape[1:3]
-    return 128 if None in own else own[0]
+    made_for = networks.unfold(model).shape[0] if None in own else own[0]
+    return made_for if made_for and not fits(model, layer, 128) else 128
 
 
 def images_at_once(model: keras.Model, layer: str, size: int, precision: str) -> int:
@@ -793,12 +794,14 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     The network is loaded by its name unless `model` is given. ValueError if the file is not such a
     picture, was changed since, or the network's weights are not those that made it.
     """
+    depth = 3 if model is None else channels(model)
+    side = MAX_SIZE * visible(np.zeros((1, 1, depth), np.uint8)).shape[1]
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError("a pipe or a folder would be waited for")
         with Image.open(path, formats=["PNG"]) as file:
             text, stored = (getattr(file, "text", {})[key] for key in ("recipe", "sha256"))
-            if max(file.size) > MAX_SIZE:  # such a file may be small and its pixels fill the memory
+            if max(file.size) > side:  # such a file may be small and its pixels fill the memory
                 raise ValueError("larger than any picture of the course")
             recipe, old = json.loads(text), np.asarray(file.convert("RGB"))
         names = "recipe steps size seed step_size precision coarse rescue stop_after".split()

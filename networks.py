@@ -144,29 +144,45 @@ def flat(model: keras.Model, place: int, shape: tuple) -> Network:
     own = shape == tuple(model.inputs[place].shape[1:])
     image = keras.Input(shape, name="image")
     double = {name for name, layers in layers_by_name(model).items() if len(layers) > 1}
-    twins: dict[int, keras.Operation] = {}
+    twins: dict[int, tuple[keras.Operation, str]] = {}
     parts: dict[str, Part] = {}
     foreign: dict[int, Any] = {}  # tensors that another input has a part in
     left_out: list[str] = []
 
     def use(layer: keras.Operation, path: str, *arguments: Any, **keywords: Any) -> Any:
         """Calls a layer, or the layers inside it, and notes what goes in and comes out."""
+        if is_open(layer) and not arguments and "inputs" in keywords:
+            arguments = (keywords.pop("inputs"),)
         if is_open(layer) and len(arguments) == 1:
             return run(layer, f"{path}{layer.name}.", arguments[0])
-        if layer.name in double:
-            layer = twins.setdefault(id(layer), renamed(layer, path + layer.name))
-        output = layer(*arguments, **keywords)
+        layer, called = twins.setdefault(id(layer), twin(layer, path))
         given = [each for each in keras.tree.flatten((arguments, keywords)) if is_tensor(each)]
+        if not own and minds_size(layer) and any(None in each.shape[1:] for each in given):
+            raise ValueError("it must have the size that it was made for")
+        output = layer(*arguments, **keywords)
         if any(id(each) in foreign for each in given):
             foreign.update((id(each), each) for each in keras.tree.flatten(output))
-            left_out.append(layer.name)
-        elif given and is_tensor(output):
-            if not own and len(output.shape) == 2 and output.shape[-1] is None:
+            left_out.append(called)
+            return output
+        for each in keras.tree.flatten(output) if given else []:
+            if not is_tensor(each):
+                continue
+            if not own and len(each.shape) == 2 and each.shape[-1] is None:
                 raise ValueError("how many values there are depends on the size of the image")
             times = 1 + sum(part.layer is layer for part in parts.values())
-            name = layer.name if times == 1 else f"{layer.name}:{times}"
-            parts[name] = Part(layer, image, given, output)
+            parts[called if times == 1 else f"{called}:{times}"] = Part(layer, image, given, each)
         return output
+
+    def twin(layer: keras.Operation, path: str) -> tuple[keras.Operation, str]:
+        """The layer, under another name where it must be, and what the course calls it."""
+        called = path + layer.name if layer.name in double else layer.name
+        name = re.sub(r"[^A-Za-z0-9_.>-]", "_", called)  # TensorFlow allows less than Keras does
+        name += "" if name == called else f"_{len(twins)}"
+        if not own and isinstance(layer, keras.layers.Lambda):
+            # The shape that it was told holds for one size of images only.
+            layer = renamed(layer, name)
+            vars(layer)["_output_shape"] = None
+        return (layer if name == layer.name else renamed(layer, name)), called
 
     def run(inner: keras.Model, path: str, inputs: Any) -> Any:
         """Calls the layers of a model one by one."""
@@ -223,6 +239,14 @@ def layers_by_name(model: keras.Model) -> dict[str, list[keras.Operation]]:
     }
 
 
+def minds_size(layer: keras.Operation) -> bool:
+    """Whether a layer takes what is of one size only, though Keras does not complain of unknown sizes."""
+    if isinstance(layer, keras.layers.Reshape):
+        return -1 not in layer.target_shape
+    with_places = isinstance(layer, (keras.layers.LayerNormalization, keras.layers.PReLU))
+    return with_places and any(sum(side > 1 for side in w.shape) > 1 for w in layer.weights)
+
+
 def renamed(layer: keras.Operation, name: str) -> keras.Operation:
     """The layer under another name, with the same weights: in one model no two may have the same."""
     twin = object.__new__(type(layer))  # past Keras, which would make weights of its own
@@ -248,7 +272,7 @@ def cut(model: keras.Model, layer: str) -> keras.Model:
             + ", ".join(conv_layers(model))
         )
     name = f"{model.name}_to_{layer}"
-    name = re.sub(r"\W", "_", name)  # TensorFlow allows less in a name than Keras does
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name).lstrip("_")  # TensorFlow allows less than Keras does
     return keras.Model(parts[layer].image, parts[layer].output, name=name)
 
 
@@ -287,8 +311,9 @@ def gives_maps(model: keras.Model, layer: str) -> bool:
 
 def squashing(part: Part) -> Callable | None:
     """The softmax or sigmoid that a layer ends with, if it does."""
-    if isinstance(part.layer, keras.layers.Softmax):
-        return keras.activations.softmax
+    kind = type(part.layer)
+    if kind.__module__.startswith("keras.") and kind.__name__ in ("Softmax", "Sigmoid"):
+        return getattr(keras.activations, kind.__name__.lower())
     own = getattr(part.layer, "activation", None)
     return own if own in (keras.activations.softmax, keras.activations.sigmoid) else None
 
@@ -318,7 +343,7 @@ def without_squashing(parts: dict[str, Part], layer: str) -> Part:
     part = parts[layer]
     if squashing(part) is None:
         return part
-    if isinstance(part.layer, (keras.layers.Softmax, keras.layers.Activation)):
+    if isinstance(part.layer, keras.layers.Activation) or not hasattr(part.layer, "activation"):
         return next(each for each in parts.values() if each.output is part.inputs[0])
     linear = renamed(part.layer, part.layer.name)
     vars(linear)["activation"] = keras.activations.linear
@@ -365,6 +390,12 @@ ARITHMETIC = set(
 ARITHMETIC |= set(
     "LayerScale Relu Relu6 Sigmoid HardSigmoid Silu HardSilu Gelu Tanh Exp Sqrt Square".split()
 )
+ARITHMETIC |= {  # these do nothing but in training
+    f"Random{what}"
+    for what in "Brightness ColorDegeneration ColorJitter Contrast ElasticTransform Erasing Flip "
+    "GaussianBlur Grayscale Hue Invert Perspective Posterization Rotation Saturation Sharpness Shear "
+    "Translation Zoom".split()
+}
 
 
 def receptive_field(model: keras.Model, layer: str) -> float:
@@ -384,7 +415,7 @@ def receptive_fields(model: keras.Model) -> dict[str, float]:
     # By tensor: field and distance between neighbours, each (vertical, horizontal), in pixels.
     known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     result = {}
-    for name, part in unfold(model).parts.items():
+    for name, part in unfold(model).own.items():  # one graph throughout; fields are of no size
         start = (np.ones(2), np.ones(2))
         before = [known.get(id(each), start) for each in part.inputs]
         field = np.max([each for each, _ in before], axis=0)
@@ -393,7 +424,7 @@ def receptive_fields(model: keras.Model) -> dict[str, float]:
         known[id(part.output)] = field, distance
         result[name] = float(field.max())
         if math.isfinite(result[name]):
-            result[name] = int(result[name])
+            result[name] = math.ceil(result[name])
     return result
 
 
@@ -406,7 +437,8 @@ def wider(part: Part, field: np.ndarray, distance: np.ndarray) -> tuple[np.ndarr
 
     pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        reach = np.ceil(pair("kernel_size") / pair("strides"))
+        kernel = (pair("kernel_size") - 1) * pair("dilation_rate") + 1
+        reach = np.ceil(kernel / pair("strides"))
         return field + (reach - 1) * distance, distance / pair("strides")
     if isinstance(layer, keras.layers.UpSampling2D):
         reach = 1 if layer.interpolation == "nearest" else 2
@@ -416,7 +448,8 @@ def wider(part: Part, field: np.ndarray, distance: np.ndarray) -> tuple[np.ndarr
         field = field + (kernel - 1) * pair("dilation_rate") * distance
         return field, distance * pair("strides")
     own = type(layer).__module__.startswith("keras.") and type(layer).__name__ in ARITHMETIC
-    known = type(layer) in POINTWISE or own
+    within = {1, 2, -2, -3}.isdisjoint(keras.tree.flatten(getattr(layer, "axis", -1)))
+    known = (type(layer) in POINTWISE or own) and within
     if known and len(part.output.shape) == 4:
         return field, distance
     return np.full(2, math.inf), distance
@@ -533,6 +566,12 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
             "it does no preprocessing, and nothing in it tells what images it was trained on; taken: 0 to 255. "
             f"Otherwise say so, as load_model(model, preprocess=(0, 1)){known_preprocessing(model)}"
         )
+    closed = [name for name, part in network.parts.items() if isinstance(part.layer, keras.Model)]
+    for name in closed:
+        doubts.append(
+            f"the layers of {name!r} are hidden in its call(); to lay them open, build the model with "
+            f"{name}.call(x) in the place of {name}(x)"
+        )
     if network.left_out:
         doubts.append(
             f"only its input {model.inputs[image_input(model)].name!r} is looked at; left out, as they need "
@@ -559,14 +598,14 @@ def map_size(model: keras.Model, layer: str, size: int) -> tuple[int, int] | Non
 
 def activation_layer(network: Network, layer: str) -> str:
     """The layer that holds the activation function of a convolution: itself, one behind it, or "none"."""
-    own = getattr(network.parts[layer].layer, "activation", None)
+    own = getattr(network.own[layer].layer, "activation", None)
     if own not in (None, keras.activations.linear):
         return "itself"
-    output = network.parts[layer].output
+    output = network.own[layer].output
     while True:
         takers = [
             (name, part)
-            for name, part in network.parts.items()
+            for name, part in network.own.items()
             if any(each is output for each in part.inputs)
         ]
         if len(takers) != 1:
@@ -587,10 +626,12 @@ def answer_text(network: Network, last: str) -> str:
         + ", ".join("any" if each is None else str(each) for each in part.output.shape[1:])
         + ")"
     )
-    activation = getattr(getattr(part.layer, "activation", None), "__name__", "linear")
+    own = squashing(part) or getattr(part.layer, "activation", None)
+    activation = getattr(own, "__name__", "linear")
     if len(part.output.shape) != 2:
         return f"maps {shape}, without a classifier"
-    return f"{shape[1:-1]} values, {activation}, from layer {last!r}"
+    values = "value" if shape == "(1)" else "values"
+    return f"{shape[1:-1]} {values}, {activation}, from layer {last!r}"
 
 
 def preprocessing(model: keras.Model) -> str | None:
