@@ -103,7 +103,8 @@ def way_back(
     original = helpers.submodel(model, layer)
     network = engine.private_copy(original, "float32")
     engine.copy_weights(original, network)
-    parts, last = networks.unfold(network).parts, networks.unfold(network).last
+    last = networks.unfold(network).last or layer
+    parts = networks.beside(network, last)
     parts = {layer if name == last else name: part for name, part in parts.items()}
     own = parts[layer].layer
     if leak and not any(own is each for each in original.layers):  # as those of somebody's own are

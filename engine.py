@@ -137,6 +137,7 @@ class Truncated:
 
         `images` (n, height, width, channels), 0 to 255; `filters` (n,).
         """
+        images = tf.ensure_shape(images, self.original.inputs[0].shape)  # some layers ask for it
         values, own = self.network(images, training=False), filters
         if self.some:
             values, own = self.weighted(tf.cast(values, self.precision), filters)

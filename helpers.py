@@ -195,10 +195,16 @@ def fits(model: keras.Model, layer: str, height: int, width: int | None = None) 
     own = network.inputs[0].shape[1:3]
     if any(side not in (None, given) for side, given in zip(own, (height, width), strict=True)):
         return False
+    measured, joins = prepared(model, ("joins", layer), lambda: networks.joins(model, layer))
     try:
-        return min(network.compute_output_shape((1, height, width, channels(model)))[1:]) >= 1
+        shape, *parts = measured.compute_output_shape((1, height, width, channels(model)))
     except ValueError:  # Keras refuses shapes that would become negative
         return False
+    joined = [[parts[place] for place in places] for places, _ in joins]
+    return min(shape[1:]) >= 1 and all(
+        len({tuple(np.delete(each, axis)) for each in some}) == 1
+        for some, (_, axis) in zip(joined, joins, strict=True)
+    )
 
 
 def check_size(model: keras.Model, layer: str, height: int, width: int | None = None) -> None:
@@ -282,6 +288,7 @@ def plain_climb(network: keras.Model) -> Callable:
     """A graph that takes some gradient steps; not traced again for other filters, numbers or sizes."""
 
     def in_float32(images, training):
+        images = tf.ensure_shape(images, network.inputs[0].shape)  # some layers ask for it
         return tf.cast(network(images, training=training), tf.float32)
 
     @tf.function(

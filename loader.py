@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
+import numbers
 import os
 import re
 import sys
@@ -103,22 +105,26 @@ def saved(path: str) -> keras.Model:
             f"{path!r} is a folder; of TensorFlow's SavedModel only the results can be had, not the layers. "
             'Save the model again, as model.save("model.keras")'
         )
+    only_weights = (
+        f"{path!r} holds weights without a network: build the model, call model.load_weights({path!r}), "
+        "and give the model"
+    )
     if path.endswith(".weights.h5"):
-        raise ValueError(
-            f"{path!r} holds weights without a network: build the model, call model.load_weights({path!r}), "
-            "and give the model"
-        )
+        raise ValueError(only_weights)
     try:
         # Losses and metrics of somebody's own may be unknown here, and are not needed.
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds, some with pages of text
-        message = f"{path!r} is no model that Keras can load: {one_line(error)}"
-    if "safe_mode" in message or "Lambda" in message:
+        text = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
+    if "No model config" in text:
+        raise ValueError(only_weights)
+    message = f"{path!r} is no model that Keras can load: {one_line(ValueError(text))}"
+    if "safe_mode" in text or "Lambda" in text:
         message += (
             f"; if you trust the file, give keras.models.load_model({path!r}, safe_mode=False, "
             "compile=False) in its place"
         )
-    elif "custom" in message or "Unknown layer" in message or "register_keras" in message:
+    elif "custom" in text or "Unknown layer" in text or "register_keras" in text:
         message += (
             f"; if it has layers of your own, give keras.models.load_model({path!r}, compile=False, "
             'custom_objects={"YourLayer": YourLayer}) in its place'
@@ -137,12 +143,13 @@ def preprocessed(model: keras.Model, preprocess: Preprocessing | None) -> keras.
         )
     image = keras.Input(model.inputs[place].shape[1:], name="image")
     if isinstance(preprocess, (tuple, list)):
-        numbers = [each for each in preprocess if isinstance(each, (int, float))]
-        if len(numbers) != 2 or len(preprocess) != 2 or not numbers[0] < numbers[1]:
+        ends = [each for each in preprocess if isinstance(each, numbers.Real)]
+        ends = [each for each in ends if not isinstance(each, bool) and math.isfinite(each)]
+        if len(ends) != 2 or len(preprocess) != 2 or not ends[0] < ends[1]:
             raise ValueError(
                 f"preprocess is {preprocess!r}; a range is two numbers, as (0, 1): what black and white become"
             )
-        low, high = numbers
+        low, high = map(float, ends)
         ready = keras.layers.Rescaling((high - low) / 255, low)(image)
     else:
         try:
@@ -154,7 +161,15 @@ def preprocessed(model: keras.Model, preprocess: Preprocessing | None) -> keras.
             ) from None
         if not isinstance(ready, keras.KerasTensor):
             raise ValueError(f"preprocess must give images; {preprocess!r} gives {ready!r:.80}")
-    return keras.Model(image, model(ready), name=model.name)
+    try:
+        if ready.shape[-1] == image.shape[-1]:  # a Sequential would not mind now, but later
+            return keras.Model(image, model(ready), name=model.name)
+    except ValueError:  # of another size, or nothing made of the images
+        pass
+    raise ValueError(
+        f"preprocess must make images that {model.name} takes, {image.shape}, of such images; {preprocess!r} "
+        f"makes {ready.shape}"
+    )
 
 
 def one_line(error: BaseException) -> str:

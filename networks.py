@@ -42,6 +42,9 @@ _prepared: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDiction
 def prepared(model: keras.Model, key: tuple, build: Callable[[], Any]) -> Any:
     """What `build` gives, kept for the next time that `key` is asked of the model."""
     kept = _prepared.setdefault(model, {})
+    layers = tuple(map(id, model.layers))
+    if kept.setdefault("layers", layers) != layers:  # one was added or taken away
+        kept.clear()
     if key not in kept:
         kept[key] = build()
     return kept[key]
@@ -267,9 +270,14 @@ def cut(model: keras.Model, layer: str) -> keras.Model:
         others = unfold(model).left_out
         if layer in others:
             raise ValueError(f"layer {layer!r} of {model.name} needs another input than the image")
+        names = ", ".join(conv_layers(model))
         raise ValueError(
-            f"no layer {layer!r:.80}{nearest(layer, list(parts))} The convolution layers of {model.name} are: "
-            + ", ".join(conv_layers(model))
+            f"no layer {layer!r:.80}{nearest(layer, list(parts))} "
+            + (
+                f"The convolution layers of {model.name} are: {names}"
+                if names
+                else "It has none of 2-D convolution"
+            )
         )
     name = f"{model.name}_to_{layer}"
     name = re.sub(r"[^A-Za-z0-9_]", "_", name).lstrip("_")  # TensorFlow allows less than Keras does
@@ -281,6 +289,23 @@ def beside(model: keras.Model, layer: str) -> dict[str, Part]:
     network = unfold(model)
     free = next(iter(network.parts.values())).image is network.parts[layer].image
     return network.parts if free else network.own
+
+
+def joins(model: keras.Model, layer: str) -> tuple[keras.Model, list[tuple[range, int]]]:
+    """The model up to `layer` and to all that is concatenated on the way, for Keras does not compare sizes.
+
+    With the places in the list of outputs, the first one left out, of what is joined, and along which axis.
+    """
+    parts = beside(model, layer)
+    needed, found = {id(parts[layer].output)}, []
+    ends: list[keras.KerasTensor] = []
+    for part in reversed(parts.values()):
+        if id(part.output) in needed:
+            needed.update(map(id, part.inputs))
+            if isinstance(part.layer, keras.layers.Concatenate):
+                found.append((range(len(ends), len(ends) + len(part.inputs)), part.layer.axis))
+                ends += part.inputs
+    return keras.Model(parts[layer].image, [parts[layer].output, *ends]), found
 
 
 def conv_layers(model: keras.Model) -> list[str]:
@@ -410,49 +435,68 @@ def receptive_field(model: keras.Model, layer: str) -> float:
     return prepared(model, ("fields",), lambda: receptive_fields(model))[layer]
 
 
+class Sight(NamedTuple):
+    """What one value of a map depends on, in pixels, each (vertical, horizontal)."""
+
+    field: np.ndarray  # but for what `span` adds
+    span: np.ndarray  # what it reaches over beside that, of which whole steps of `grid` count
+    grid: np.ndarray  # distance of neighbours before the map was enlarged; 1 where it was not
+    distance: np.ndarray  # of neighbours
+
+    def side(self) -> np.ndarray:
+        return self.field + self.grid * np.floor(self.span / self.grid + 1e-6)
+
+
 def receptive_fields(model: keras.Model) -> dict[str, float]:
     """The receptive field of every layer, by name."""
-    # By tensor: field and distance between neighbours, each (vertical, horizontal), in pixels.
-    known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    known: dict[int, Sight] = {}  # by tensor
     result = {}
-    for name, part in unfold(model).own.items():  # one graph throughout; fields are of no size
-        start = (np.ones(2), np.ones(2))
+    for name, part in unfold(model).own.items():  # one graph throughout; fields depend on no size
+        start = Sight(np.ones(2), np.zeros(2), np.ones(2), np.ones(2))
         before = [known.get(id(each), start) for each in part.inputs]
-        field = np.max([each for each, _ in before], axis=0)
-        distance = np.max([each for _, each in before], axis=0)
-        field, distance = wider(part, field, distance)
-        known[id(part.output)] = field, distance
-        result[name] = float(field.max())
+        longest = np.argmax([each.side() for each in before], axis=0)
+        columns = zip(*before, strict=True)
+        sight = wider(part, Sight(*(np.choose(longest, each) for each in columns)))
+        known[id(part.output)] = sight
+        result[name] = float(sight.side().max())
         if math.isfinite(result[name]):
-            result[name] = math.ceil(result[name])
+            result[name] = int(result[name])
     return result
 
 
-def wider(part: Part, field: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The receptive field and the distance of neighbours after one layer more."""
+def wider(part: Part, sight: Sight) -> Sight:
+    """What a value depends on after one layer more."""
     layer = part.layer
+    field, span, grid, distance = sight
 
     def pair(name: str, otherwise: int = 1) -> np.ndarray:
         return np.broadcast_to(getattr(layer, name, otherwise), 2)
 
     pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-    if isinstance(layer, keras.layers.Conv2DTranspose):
-        kernel = (pair("kernel_size") - 1) * pair("dilation_rate") + 1
-        reach = np.ceil(kernel / pair("strides"))
-        return field + (reach - 1) * distance, distance / pair("strides")
-    if isinstance(layer, keras.layers.UpSampling2D):
-        reach = 1 if layer.interpolation == "nearest" else 2
-        return field + (reach - 1) * distance, distance / pair("size")
+    if isinstance(layer, (keras.layers.Conv2DTranspose, keras.layers.UpSampling2D)):
+        if isinstance(layer, keras.layers.UpSampling2D):
+            times = pair("size")
+            kernel = times * {"nearest": 1, "bilinear": 2}.get(layer.interpolation, 10)
+        else:
+            times, kernel = pair("strides"), pair("kernel_size")
+        reach = (kernel - 1) * distance / times
+        again = grid > distance  # it was enlarged before
+        return Sight(
+            np.where(again, field, sight.side()),
+            np.where(again, span, 0) + reach,
+            np.where(again, grid, distance),
+            distance / times,
+        )
     if isinstance(layer, (*CONVOLUTIONS, *pooling)):
         kernel = pair("pool_size") if isinstance(layer, pooling) else pair("kernel_size")
-        field = field + (kernel - 1) * pair("dilation_rate") * distance
-        return field, distance * pair("strides")
+        span = span + (kernel - 1) * pair("dilation_rate") * distance
+        return Sight(field, span, grid, distance * pair("strides"))
     own = type(layer).__module__.startswith("keras.") and type(layer).__name__ in ARITHMETIC
     within = {1, 2, -2, -3}.isdisjoint(keras.tree.flatten(getattr(layer, "axis", -1)))
     known = (type(layer) in POINTWISE or own) and within
     if known and len(part.output.shape) == 4:
-        return field, distance
-    return np.full(2, math.inf), distance
+        return sight
+    return sight._replace(field=np.full(2, math.inf))
 
 
 # ---------------------------------------------------------------- describe
