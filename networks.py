@@ -708,8 +708,8 @@ def preprocessing(model: keras.Model) -> str | None:
 
 
 def tuple_text(values: np.ndarray) -> str:
-    """Some numbers, or one if they are all the same, to two decimals."""
-    texts = [f"{value + 0.0:.3g}" for value in np.round(values.astype(float), 2)]
+    """Some numbers, or one if they are all the same, to three digits."""
+    texts = [f"{value + 0.0:.3g}" for value in np.round(values.astype(float), 4)]
     return texts[0] if len(set(texts)) == 1 else "(" + ", ".join(texts) + ")"
 
 

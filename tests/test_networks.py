@@ -112,9 +112,7 @@ def test_tf_keras_vis_36_bare_arithmetic_before_a_network_without_a_head():
     images = noise(2, 64, 64, 3)
     expected = base(images.astype("f4") / 127.5 - 1)
     works(model, "last_conv", images, expected, classes=False)
-    assert "black becomes -0.00392" in networks.preprocessing(model) or "inside" in (
-        networks.preprocessing(model)
-    )
+    assert networks.preprocessing(model) == "inside; black becomes -0.0039, white 0.0039"
     with pytest.raises(ValueError, match="not one value for each class"):
         why.predictions(model, images[0])
 
@@ -299,14 +297,8 @@ def test_layers_of_one_name_in_two_inner_models_share_their_weights():
     keras.utils.set_random_seed(1)
     left, right, inputs = backbone(name="left"), backbone(name="right"), keras.Input((32, 32, 3))
     model = keras.Model(inputs, L.Add()([left(inputs), right(inputs)]))
-    assert networks.conv_layers(model) == [
-        f"{side}.{name}" for name in ("first", "last_conv") for side in ("left", "right")
-    ] or set(networks.conv_layers(model)) == {
-        "left.first",
-        "right.first",
-        "left.last_conv",
-        "right.last_conv",
-    }
+    names = ["left.first", "left.last_conv", "right.first", "right.last_conv"]
+    assert networks.conv_layers(model) == names
     images = noise(2, 32, 32, 3)
     for scale in (1, 3):
         kernel, bias = right.get_layer("last_conv").get_weights()
@@ -406,6 +398,7 @@ def test_the_ways_out_lead_out():
         ("VGG16", "block5_conv3", 196),
         ("ResNet50", "conv5_block3_out", 483),
         ("MobileNetV2", "Conv_1", 491),
+        ("DenseNet121", "relu", 2071),
     ],
 )
 def test_receptive_fields_are_those_published(name, layer, field):
@@ -414,46 +407,15 @@ def test_receptive_fields_are_those_published(name, layer, field):
     assert networks.receptive_field(model, layer) == field
 
 
-def test_receptive_field_is_the_support_of_the_gradient():
-    import tensorflow as tf
-
-    inputs = keras.Input((None, None, 3))
-    x = L.Conv2D(2, 3, padding="same", kernel_initializer="ones")(inputs)
-    y = L.Conv2D(2, 3, padding="same", dilation_rate=2, kernel_initializer="ones")(x)
-    x = L.Add()([x, y])
-    x = L.MaxPooling2D(2)(x)
-    x = L.Conv2D(2, (1, 5), padding="same", kernel_initializer="ones")(x)
-    x = L.Conv2DTranspose(2, 4, strides=2, padding="same", kernel_initializer="ones")(x)
-    model = keras.Model(inputs, x)
-    for name in networks.unfold(model).parts:
-        if "pool" in name or "transpose" in name:
-            continue  # only one of several places has a gradient
-        image = tf.ones((1, 96, 96, 3))
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            maps = networks.cut(model, name)(image)
-            value = maps[0, maps.shape[1] // 2, maps.shape[2] // 2, 0]
-        support = np.argwhere(np.any(tape.gradient(value, image)[0] != 0, axis=-1))
-        width = (support.max(axis=0) - support.min(axis=0) + 1).max()
-        found = networks.receptive_field(model, name)
-        # Behind a pooling only the highest value of each window has a gradient.
-        assert found - 2 < width <= found, name
-    squeezed = L.Multiply(name="gated")([x, L.GlobalAveragePooling2D(keepdims=True)(x)])
-    assert networks.receptive_field(keras.Model(inputs, squeezed), "gated") == float("inf")
-
-
 # ---------------------------------------------------------------- describe and preprocessing
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """A network for three patterns of 32 pixels, for images divided by 255 outside, with its accuracy."""
+    """A network for three patterns of 32 pixels, divided by 255 outside of it, the images and labels."""
     keras.utils.set_random_seed(2)
-    names = ["stripes", "rings", "triangles"]
-    images, labels = patterns.images(9000, seed=1, size=32)
-    wanted = [patterns.NAMES.index(name) for name in names]
-    rows = np.isin(labels, wanted)
-    images, labels = images[rows], np.searchsorted(np.sort(wanted), labels[rows])
+    names, labels = ("stripes", "rings", "triangles"), np.tile(range(3), 200)
+    images = np.stack([patterns.image(names[n], row, 32) for row, n in enumerate(labels)])
     layers = [keras.Input((32, 32, 3))]
     for filters in (16, 24, 32):
         layers += [
