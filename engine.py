@@ -141,9 +141,7 @@ class Truncated:
         values, own = self.network(images, training=False), filters
         if self.some:
             values, own = self.weighted(tf.cast(values, self.precision), filters)
-        values = tf.cast(
-            values, tf.float32
-        )  # (n, h, w, k) or (n, k); of each image its own is wanted
+        values = tf.cast(values, tf.float32)  # (n, h, w, k) or (n, k); each image wants its own
         mine = tf.one_hot(own, tf.shape(values)[-1])
         mine = mine[:, None, None] if self.maps else mine
         everybody, values = values, tf.reduce_sum(values * mine, axis=-1)  # (n, h, w) or (n,)

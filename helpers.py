@@ -43,7 +43,7 @@ from networks import describe as describe
 from networks import receptive_field as receptive_field
 from networks import submodel as submodel
 from patterns import whole
-from pictures import FilterPicture, seal, two_digits, visible
+from pictures import FilterPicture, in_channels, seal, two_digits, visible
 from pictures import check as check  # the notebooks import these from here
 from pictures import grid as grid
 from pictures import jpeg as jpeg
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from explorer import Explorer
     from quiz import Quiz
     from scores import Reality, Scores
-    from why import Explanation
 
 # TensorFlow warns that functions are traced anew when many layers are looked at; each layer is traced once.
 tf.get_logger().setLevel("ERROR")
@@ -602,13 +601,6 @@ def sample(channels: int = 3) -> np.ndarray:
     return in_channels(np.concatenate([drawn, cuts]), channels)
 
 
-def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """RGB images (…, 3) uint8 as grey for one channel, or with red, green and blue in turn: (…, channels)."""
-    if channels == 1:
-        return np.round(images @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
-    return images[..., np.arange(channels) % 3]
-
-
 def sized(images: np.ndarray, size: int) -> np.ndarray:
     """Images (n, h, h, channels) as they are, but of `size` pixels: laid side by side or cut off."""
     times = math.ceil(size / images.shape[1])
@@ -889,30 +881,6 @@ def quiz(
     whole("seed", seed, 0, 2**32 - 1)
     filters = range(min(8, filter_count(model, layer))) if filters is None else filters
     return Quiz(model, layer, filters=check_filters(model, layer, filters), seed=seed)
-
-
-# ---------------------------------------------------------------- why
-
-
-def explain(
-    model: keras.Model,
-    image: np.ndarray,
-    target: int | None = None,
-    *,
-    layer: str | None = None,
-    filters: int = 4,
-    names: Sequence[str] | None = None,
-) -> Explanation:
-    """Why the network said so: its answer to an image, the filters that drove it, and where it came from.
-
-    `image` (height, width, channels) uint8, as `image_for` makes one; `target` the number of the class to
-    explain, the network's answer if not given; `layer` the one whose `filters` are asked, the last with
-    feature maps if not given; `names` of the classes, where they are neither patterns nor ImageNet's.
-    ValueError for a model without a classifier and for an image that it cannot take.
-    """
-    from why import explain as ask  # it imports this module
-
-    return ask(model, image, target, layer=layer, filters=filters, names=names)
 
 
 # ---------------------------------------------------------------- explorer

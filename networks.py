@@ -19,6 +19,7 @@ import numpy as np
 
 import patterns
 from patterns import nearest, whole
+from pictures import in_channels
 
 CONVOLUTIONS = (
     keras.layers.Conv2D,
@@ -57,9 +58,7 @@ class Part(NamedTuple):
     """One use of a layer in a network."""
 
     layer: keras.Operation
-    image: (
-        keras.KerasTensor
-    )  # the network's input that this use hangs on, (None, height, width, channels)
+    image: keras.KerasTensor  # the input that it hangs on, (None, height, width, channels)
     inputs: list[keras.KerasTensor]
     output: keras.KerasTensor
 
@@ -67,14 +66,10 @@ class Part(NamedTuple):
 class Network(NamedTuple):
     """A model laid out flat: the layers that the image alone decides about."""
 
-    own: dict[
-        str, Part
-    ]  # by name, from input to output, for images of the size that the model was made for
+    own: dict[str, Part]  # by name, from input to output, for images of the model's own size
     parts: dict[str, Part]  # the same, for images of any size as far as the layers allow
     shape: tuple[int | None, int | None, int]  # of the images that the model was made for
-    last: (
-        str | None
-    )  # the part that gives the model's (first) answer, if the image alone decides it
+    last: str | None  # what gives the model's (first) answer, if the image alone decides it
     left_out: list[str]  # layers that need another input than the image, too
 
 
@@ -82,7 +77,7 @@ def unfold(model: keras.Model) -> Network:
     """The model's layers in order, with models inside the model opened; layers are shared, not copied.
 
     Sizes that the model fixes are set free where its layers allow it. A layer that is used again is
-    named "relu:2"; layers of different inner models with one name are named "inner/layer".
+    named "relu:2"; layers of different inner models with one name are named "inner.layer".
     ValueError, with the way out, for what the course cannot look into.
     """
     if not isinstance(model, keras.Model):
@@ -734,8 +729,7 @@ def fitting_ranges(model: keras.Model) -> list[str]:
     height, width, depth = norm.image.shape[1:]
     drawings, _ = patterns.images(96, seed=5, size=64)
     drawings = np.stack([cv2.resize(each, (width or 64, height or 64)) for each in drawings])
-    drawings = drawings.mean(axis=-1, keepdims=True) if depth == 1 else drawings
-    drawings = drawings[..., np.arange(depth) % 3].astype(np.float32)
+    drawings = in_channels(drawings, depth).astype(np.float32)
     before = keras.Model(norm.image, norm.inputs[0])
     misfit = {}
     for name, (_, function) in RANGES.items():

@@ -95,6 +95,13 @@ def visible(image: np.ndarray) -> np.ndarray:
     return np.repeat(sheet[..., None], 3, axis=-1)
 
 
+def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """RGB images (…, 3) uint8 as grey for one channel, or with red, green and blue in turn: (…, channels)."""
+    if channels == 1:
+        return np.round(images @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
+    return images[..., np.arange(channels) % 3]
+
+
 def seal(text: str, image: np.ndarray) -> str:
     """The sha256 of a recipe and its picture: a saved picture is what it was."""
     return hashlib.sha256(text.encode() + image.tobytes()).hexdigest()

@@ -26,7 +26,7 @@ import patterns
 import scores
 from helpers import FilterPicture, two_digits
 from patterns import whole
-from pictures import visible
+from pictures import in_channels, visible
 
 POOLINGS = (
     keras.layers.AveragePooling2D,
@@ -90,7 +90,7 @@ def image_for(
     if part.shape[:2] != (height, width):
         how = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
         part = cv2.resize(part, (width, height), interpolation=how)
-    return helpers.in_channels(part, networks.channels(model))
+    return in_channels(part, networks.channels(model))
 
 
 def classifier(model: keras.Model) -> str:
@@ -299,6 +299,16 @@ def occlusion(
     return (loss / count).astype(np.float32)
 
 
+def agreement(cam: np.ndarray, loss: np.ndarray) -> float:
+    """The correlation of Grad-CAM (h, w) with occlusion (height, width), at the places of the former.
+
+    Where covering helps, the loss counts as 0. -1 to 1; 0 where one of the two is the same everywhere.
+    """
+    loss = cv2.resize(np.maximum(loss, 0), cam.shape[::-1], interpolation=cv2.INTER_AREA)
+    both = np.stack([cam.ravel(), loss.ravel()])
+    return float(np.corrcoef(both)[0, 1]) if (both.std(axis=1) > 0).all() else 0.0
+
+
 # ---------------------------------------------------------------- all together
 
 
@@ -327,24 +337,15 @@ class Explanation:
     occlusion: np.ndarray
     """(height, width) float32."""
 
-    @property
-    def agreement(self) -> float:
-        """The correlation of Grad-CAM with occlusion, -1 to 1, at the places of the layer's maps."""
-        height, width = self.grad_cam.shape
-        loss = cv2.resize(
-            np.maximum(self.occlusion, 0), (width, height), interpolation=cv2.INTER_AREA
-        )
-        both = np.stack([self.grad_cam.ravel(), loss.ravel()])
-        return float(np.corrcoef(both)[0, 1]) if (both.std(axis=1) > 0).all() else 0.0
-
     def __str__(self) -> str:
         drove = ", ".join(
             f"{number} ({share:.0%})"
             for number, share in zip(self.filters, self.shares, strict=True)
         )
+        alike = agreement(self.grad_cam, self.occlusion)
         return (
             f"{self.network} says {', '.join(map(str, self.answers))}. For {self.target.name} speak "
-            f"filters {drove} of {self.layer}. Grad-CAM and occlusion agree by {self.agreement:.2f}."
+            f"filters {drove} of {self.layer}. Grad-CAM and occlusion agree by {alike:.2f}."
         )
 
     __repr__ = __str__
@@ -433,23 +434,27 @@ def explain(
     filters: int = 4,
     names: Sequence[str] | None = None,
 ) -> Explanation:
-    """Why the network said so; see `helpers.explain`."""
+    """Why the network said so: its answer to an image, the filters that drove it, and where it came from.
+
+    `image` (height, width, channels) uint8, as `image_for` makes one; `target` the number of the class to
+    explain, the network's answer if not given; `layer` the one whose `filters` are asked, the last with
+    feature maps if not given; `names` of the classes, where they are neither patterns nor ImageNet's.
+    ValueError for a model without a classifier and for an image that it cannot take.
+    """
     names = check_names(model, names)
-    answers = predictions(model, image, names=names)
+    everyone = predictions(model, image, top=len(names), names=names)
     number = check_target(model, image, target)
-    value = predictions(model, image, top=len(names), names=names)
     layer = last_maps(model) if layer is None else layer
-    given = attributions(model, layer, image, number)
+    maps, gradient = maps_and_gradient(model, layer, image, number)
+    given = (maps * gradient).sum(axis=(0, 1))
     count = whole("filters", filters, 1, min(16, len(given)))
     first = [int(each) for each in np.argsort(given)[::-1][:count]]
-    maps = networks.submodel(model, layer)(image[None].astype(np.float32), training=False)
-    maps = np.asarray(maps, np.float32)[0]
     total = max(float(np.maximum(given, 0).sum()), 1e-9)
     return Explanation(
         model.name,
-        image,
-        answers,
-        next(each for each in value if each.number == number),
+        np.asarray(image),
+        everyone[:5],
+        next(each for each in everyone if each.number == number),
         layer,
         first,
         [float(given[each] / total) for each in first],

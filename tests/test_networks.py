@@ -333,7 +333,7 @@ def test_the_model_itself_stays_as_it_was(tmp_path):
     answers = model.predict(images, verbose=0)
     helpers.visualize(model, "last_conv", [0], steps=3)
     helpers.visualize(model, "answer", [0], steps=3)
-    helpers.explain(model, images[0], filters=1)
+    why.explain(model, images[0], filters=1)
     assert model.to_json() == before
     assert all(map(np.array_equal, model.get_weights(), weights))
     model.save(tmp_path / "again.keras")

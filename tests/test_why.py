@@ -104,7 +104,7 @@ def test_imagenets_names_come_from_keras_file_or_not_at_all(tmp_path, monkeypatc
         (lambda m, i: why.occlusion(m, i, patch=8, stride=9), "stride"),
         (lambda m, i: why.image_for(m, "nowhere.png"), "'nowhere.png' is no image"),
         (lambda m, i: why.image_for(m, i[None]), "not uint8"),
-        (lambda m, i: helpers.explain(m, i, filters=0), "filters"),
+        (lambda m, i: why.explain(m, i, filters=0), "filters"),
     ],
 )
 def test_bad_calls_say_what_is_allowed(model, image, call, said):
@@ -219,7 +219,7 @@ def test_places_are_where_the_thing_is(model):
 
 
 def test_explain_says_and_shows_what_it_measured(model, image):
-    found = helpers.explain(model, image, filters=3)
+    found = why.explain(model, image, filters=3)
     assert found.target.name == "fish" and found.layer == "block5_conv3"
     given = why.attributions(model, "block5_conv3", image)
     assert found.filters == np.argsort(given)[::-1][:3].tolist()
@@ -231,8 +231,12 @@ def test_explain_says_and_shows_what_it_measured(model, image):
         assert text in str(found)
     data, metadata = found._repr_mimebundle_()
     assert set(data) == {"image/jpeg", "text/plain"} and metadata["image/jpeg"]["alt"] == str(found)
-    assert -1 <= found.agreement <= 1
-    other = helpers.explain(model, image, patterns.NAMES.index("cats"), filters=2)
+    cam, loss = np.array([[0.0, 1], [2, 3]]), np.kron([[-5.0, 2], [4, 6]], np.ones((3, 3)))
+    assert np.isclose(why.agreement(cam, loss), 1) and np.isclose(
+        why.agreement(cam, -loss), -0.775, atol=1e-3
+    )
+    assert why.agreement(cam, 0 * loss) == 0
+    other = why.explain(model, image, patterns.NAMES.index("cats"), filters=2)
     assert other.target.name == "cats" and other.target.value < 0.01
 
 
@@ -251,7 +255,7 @@ def test_explain_works_on_a_grey_model_with_one_sigmoid():
         ]
     )
     picture = why.image_for(network)
-    found = helpers.explain(network, picture, names=["yes"], filters=2)
+    found = why.explain(network, picture, names=["yes"], filters=2)
     assert found.layer == "relu" and found.target.name == "yes"
     assert found.grad_cam.shape == (26, 26) and found.occlusion.shape == (28, 28)
     assert all(p.image.shape[-1] == 1 for p in found.pictures)

@@ -144,7 +144,7 @@ def imagenet_answers() -> None:
     labels = [f"{names[p.filter]} {p.activation:.0%}" for p in classes]
     figure = helpers.grid(classes, labels=labels, columns=4, tile=2.4)
     write("mobilenetv2_classes.jpg", helpers.jpeg(figure))
-    explained = helpers.explain(model, why.image_for(model))
+    explained = why.explain(model, why.image_for(model))
     write("mobilenetv2_why.jpg", helpers.jpeg(explained.figure()))
 
 
