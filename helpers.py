@@ -12,11 +12,11 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 # TensorFlow writes lines about the processor and missing GPUs to the terminal unless told before import.
@@ -43,14 +43,18 @@ from networks import describe as describe
 from networks import receptive_field as receptive_field
 from networks import submodel as submodel
 from patterns import whole
-from pictures import FilterPicture, in_channels, seal, two_digits, visible
+from pictures import FilterPicture, in_channels, saved, two_digits, visible
 from pictures import check as check  # the notebooks import these from here
 from pictures import grid as grid
 from pictures import jpeg as jpeg
 from pictures import mimebundle as mimebundle
+from pictures import seal as seal
 from pictures import show as show
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from atlas import Atlas
     from doctor import Diagnosis
     from explorer import Explorer
     from quiz import Quiz
@@ -417,17 +421,10 @@ def visualize(
         stop_after=stop_after,
     )
     steps = order["steps"]
-    batch = images_at_once(model, layer, order["size"], order["precision"])
     pictures: list[FilterPicture] = []
     with tqdm(total=len(numbers) * steps, desc=layer, unit="step", delay=2, leave=False) as bar:
         try:
-            for first in range(0, len(numbers), batch):
-                made, complete = climb(model, numbers[first : first + batch], order, bar)
-                pictures += made
-                if not complete:
-                    raise KeyboardInterrupt
-            if recipe == "clear" and rescue and stop_after is None:
-                rescue_dead(model, pictures, order, batch, bar)
+            draw(model, numbers, order, bar, pictures)
         except KeyboardInterrupt:
             if not pictures:
                 raise
@@ -436,6 +433,28 @@ def visualize(
                 f"Stopped: {len(pictures)} of {len(numbers)} pictures, the last after {done} of {steps} steps."
             )
     return pictures
+
+
+def draw(
+    model: keras.Model,
+    filters: list[int],
+    order: dict,
+    bar: tqdm,
+    pictures: list[FilterPicture],
+) -> None:
+    """Appends the picture of each filter to `pictures`, by the recipe `order`.
+
+    KeyboardInterrupt is passed on with the pictures as far as they have come.
+    """
+    layer = order["layer"]
+    batch = images_at_once(model, layer, order["size"], order["precision"])
+    for first in range(0, len(filters), batch):
+        made, complete = climb(model, filters[first : first + batch], order, bar)
+        pictures += made
+        if not complete:
+            raise KeyboardInterrupt
+    if order["recipe"] == "clear" and order["rescue"] and order["stop_after"] is None:
+        rescue_dead(model, pictures, order, batch, bar)
 
 
 def order_of(
@@ -795,34 +814,15 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
     """
     depth = 3 if model is None else channels(model)
     side = MAX_SIZE * visible(np.zeros((1, 1, depth), np.uint8)).shape[1]
+    recipe, _, old = saved(path, side)
+    names = "recipe steps size seed step_size precision coarse rescue stop_after".split()
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise OSError("a pipe or a folder would be waited for")
-        with Image.open(path, formats=["PNG"]) as file:
-            text, stored = (getattr(file, "text", {})[key] for key in ("recipe", "sha256"))
-            if max(file.size) > side:  # such a file may be small and its pixels fill the memory
-                raise ValueError("larger than any picture of the course")
-            recipe, old = json.loads(text), np.asarray(file.convert("RGB"))
-        names = "recipe steps size seed step_size precision coarse rescue stop_after".split()
         order = {name: recipe[name] for name in names}
         network, layer, number = str(recipe["network"]), str(recipe["layer"]), recipe["filter"]
-    except FileNotFoundError:
-        raise ValueError(f"no file {str(path)!r}") from None
-    except (
-        OSError,
-        SyntaxError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        RecursionError,
-        Image.DecompressionBombError,
-    ):
+    except KeyError:
         raise ValueError(
             f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written"
         ) from None
-    if seal(text, old) != stored:
-        raise ValueError(f"{str(path)!r} was changed after it was saved: its sha256 is another one")
     if model is None:
         # A picture from elsewhere may name a network, but not a file of this machine to be loaded.
         if network not in (*patterns.NETWORKS, *APPLICATIONS):
@@ -881,6 +881,64 @@ def quiz(
     whole("seed", seed, 0, 2**32 - 1)
     filters = range(min(8, filter_count(model, layer))) if filters is None else filters
     return Quiz(model, layer, filters=check_filters(model, layer, filters), seed=seed)
+
+
+# ---------------------------------------------------------------- atlas
+
+
+def atlas(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    layers: Iterable[str] | None = None,
+    *,
+    recipe: str = "clear",
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    step_size: float | None = None,
+    precision: str | None = None,
+    coarse: bool = True,
+    rescue: bool = True,
+    client: Client | None = None,
+) -> Atlas:
+    """Draws every filter of `layers`, or of all convolution layers, into a folder, and gives the `Atlas`.
+
+    Each picture is a PNG with its recipe, facts and `scores` inside; manifest.jsonl lists them. What is
+    in the folder already, whole and by the same recipe, is not drawn again: a run that was stopped,
+    with Ctrl-C or by force, goes on where it was. Progress is shown with the time left. The other
+    parameters are those of `visualize`; without `precision`, an atlas goes on with that which it began
+    with.
+
+    `client`, a `dask.distributed.Client`, has the work done by its workers, and they need nothing but
+    the packages of requirements.txt: the course and the model are sent to them, the pictures come back
+    and are written here. In float32 and on equal processors they are the same bytes.
+
+    ValueError, before any work, for what `visualize` refuses, for a folder with pictures of another
+    recipe, and for a client that is none. OSError if the folder cannot be written; what is there stays.
+    """
+    from atlas import draw as draw_atlas  # it imports this module
+
+    options = {
+        "recipe": recipe,
+        "steps": steps,
+        "size": size,
+        "seed": seed,
+        "step_size": step_size,
+        "precision": precision,
+        "coarse": coarse,
+        "rescue": rescue,
+    }
+    return draw_atlas(model, folder, layers, client, options)
+
+
+def gallery(folder: str | os.PathLike) -> Path:
+    """Writes a web page of all pictures of an atlas into its folder, and gives the path of index.html.
+
+    It needs no server. ValueError if the folder is not that of an atlas.
+    """
+    from gallery import write  # it imports this module
+
+    return write(folder)
 
 
 # ---------------------------------------------------------------- explorer

@@ -370,6 +370,26 @@ def without_squashing(parts: dict[str, Part], layer: str) -> Part:
     return part._replace(layer=linear, output=linear(part.inputs[0]))
 
 
+def multiplications(model: keras.Model, layer: str, size: int) -> int:
+    """How many multiplications it takes to compute `layer` for one image of `size` pixels.
+
+    Of convolutions and dense layers; the rest is little beside them.
+    """
+    parts = beside(model, layer)
+    needed, some = {id(parts[layer].output)}, []
+    for part in reversed(parts.values()):
+        if id(part.output) in needed:
+            needed.update(map(id, part.inputs))
+            some.append(part)
+    every = keras.Model(parts[layer].image, [part.output for part in some])
+    shapes = every.compute_output_shape((1, size, size, channels(model)))
+    result = 0
+    for part, shape in zip(some, shapes, strict=True):
+        kernels = [weight for weight in part.layer.weights if len(weight.shape) > 1]
+        result += sum(math.prod(each.shape) for each in kernels) * math.prod(shape[1:-1])
+    return result
+
+
 def channels(model: keras.Model) -> int:
     """How many channels the images have that the model takes."""
     return unfold(model).shape[-1]

@@ -67,15 +67,72 @@ class FilterPicture:
         return mimebundle(grid([self], labels=[caption], columns=1, tile=2.6), str(self))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes a PNG that carries its recipe; `rerun` makes the picture again from it."""
+        """Writes a PNG that carries its recipe and facts; `rerun` makes the picture again from it."""
         if not str(path).lower().endswith(".png"):
             raise ValueError(
                 f"path is {str(path)!r}; a picture is saved as .png, which can carry its recipe"
             )
-        information, text = PngImagePlugin.PngInfo(), json.dumps(self.recipe)
-        information.add_text("recipe", text)
-        information.add_text("sha256", seal(text, visible(self.image)))
-        Image.fromarray(visible(self.image)).save(path, pnginfo=information)
+        with open(path, "wb") as file:
+            file.write(self.png())
+
+    def png(self, more: dict | None = None) -> bytes:
+        """The file that `save` writes; `more`, of what JSON can hold, goes with the facts."""
+        image, recipe = visible(self.image), json.dumps(self.recipe)
+        facts = json.dumps(
+            {
+                "activation": self.activation,
+                "status": self.status,
+                "reason": self.reason,
+                "history": [float(f"{value:.6g}") for value in self.history],
+            }
+            | (more or {})
+        )
+        information, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
+        for key, text in (
+            ("recipe", recipe),
+            ("facts", facts),
+            ("sha256", seal(recipe + facts, image)),
+        ):
+            information.add_text(key, text)
+        Image.fromarray(image).save(buffer, "PNG", pnginfo=information)
+        return buffer.getvalue()
+
+
+def saved(path: str | os.PathLike, side: int) -> tuple[dict, dict, np.ndarray]:
+    """The recipe, the facts and the pixels (height, width, 3) uint8 of a file that `FilterPicture.save` wrote.
+
+    ValueError if it is no such file, was changed since, or is longer than `side` pixels on one side.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("a pipe or a folder would be waited for")
+        with Image.open(path, formats=["PNG"]) as file:
+            texts = getattr(file, "text", {})
+            recipe, facts, stored = texts["recipe"], texts.get("facts", ""), texts["sha256"]
+            if max(file.size) > side:  # such a file may be small and its pixels fill the memory
+                raise ValueError("larger than any picture of the course")
+            pixels = np.asarray(file.convert("RGB"))
+        parsed = json.loads(recipe), json.loads(facts or "{}")
+        if not all(isinstance(each, dict) for each in parsed):
+            raise ValueError("not a recipe")
+    except FileNotFoundError:
+        raise ValueError(f"no file {str(path)!r}") from None
+    except (
+        OSError,
+        SyntaxError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        Image.DecompressionBombError,
+    ):
+        raise ValueError(
+            f"{str(path)!r} is not a PNG with a recipe that FilterPicture.save has written"
+        ) from None
+    if seal(recipe + facts, pixels) != stored:
+        raise ValueError(f"{str(path)!r} was changed after it was saved: its sha256 is another one")
+    return *parsed, pixels
 
 
 def visible(image: np.ndarray) -> np.ndarray:
@@ -95,6 +152,14 @@ def visible(image: np.ndarray) -> np.ndarray:
     return np.repeat(sheet[..., None], 3, axis=-1)
 
 
+def channels_of(sheet: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """The image (size, size, channels) uint8 that `visible` has made `sheet` (height, width, 3) of."""
+    if channels == 3:
+        return sheet
+    tiles = sheet[..., 0].reshape(-1, size, sheet.shape[1] // size, size).swapaxes(1, 2)
+    return np.moveaxis(tiles.reshape(-1, size, size)[:channels], 0, -1)
+
+
 def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
     """RGB images (…, 3) uint8 as grey for one channel, or with red, green and blue in turn: (…, channels)."""
     if channels == 1:
@@ -103,7 +168,7 @@ def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def seal(text: str, image: np.ndarray) -> str:
-    """The sha256 of a recipe and its picture: a saved picture is what it was."""
+    """The sha256 of texts and a picture: a saved picture is what it was."""
     return hashlib.sha256(text.encode() + image.tobytes()).hexdigest()
 
 

@@ -1,0 +1,153 @@
+"""Has the batches of an atlas drawn by the workers of a Dask cluster.
+
+Dask decides which worker does what, and repeats what is lost with a worker. What is added here: the
+course and the model are sent to every worker, also to those that join later or begin again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import io
+import os
+import pickle
+import sys
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cloudpickle
+from distributed import Client, KilledWorker, WorkerPlugin, get_worker, wait
+
+if TYPE_CHECKING:
+    import keras
+    from distributed import Future, Worker
+    from tqdm import tqdm
+
+    from atlas import Batch
+
+COURSE = Path(__file__).resolve().parent
+NAME = "what-cnn-filters-see"
+PATIENCE = 10  # seconds without a batch, after which it is looked whether there are workers at all
+GIVEN_UP = 5  # times that Dask gives a batch up, each time after several dead workers, before we do
+
+
+def check(client: Client) -> None:
+    """ValueError unless `client` is a running Client of Dask that waits for answers."""
+    if not isinstance(client, Client):
+        raise ValueError(
+            f"client is {client!r:.80}; it must be a dask.distributed.Client, such as "
+            "LocalCluster(n_workers=2, threads_per_worker=1).get_client()"
+        )
+    if client.asynchronous or client.status != "running":
+        what = "asynchronous" if client.asynchronous else client.status
+        raise ValueError(f"client is {what}; it must be running, and not asynchronous")
+
+
+class Course(WorkerPlugin):
+    """Unpacks the course and a model on a worker, where `drawn` finds them."""
+
+    def __init__(self, model: keras.Model):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted([*COURSE.glob("*.py"), *COURSE.glob("models/*.[nj]*")]):
+                # With a date that does not change, so that the same files have the same name.
+                place = zipfile.ZipInfo(path.relative_to(COURSE).as_posix())
+                archive.writestr(place, path.read_bytes())
+        self.course = buffer.getvalue()
+        try:
+            self.model = pickle.dumps(model)
+        except Exception as error:  # Keras raises many kinds
+            raise ValueError(
+                f"{model.name} cannot be sent to workers, for Keras cannot save it: {error!r:.200}"
+            ) from None
+        self.name = f"{NAME}-{hashlib.sha256(self.course + self.model).hexdigest()[:12]}"
+
+    def setup(self, worker: Worker) -> None:
+        """Unpacks what it carries; modules of the course that are another version are forgotten."""
+        folder = Path(worker.local_directory) / self.name
+        if str(folder) in sys.path:
+            return
+        with zipfile.ZipFile(io.BytesIO(self.course)) as archive:
+            archive.extractall(folder)
+            for name in archive.namelist():
+                sys.modules.pop(Path(name).stem, None)
+        (folder / "model").write_bytes(self.model)
+        sys.path.insert(0, str(folder))
+        os.environ["TQDM_DISABLE"] = "1"  # nobody sees a worker's bars
+        importlib.invalidate_caches()
+
+
+def drawn(name: str, filters: list[int], about: dict) -> dict[int, bytes]:
+    """The PNGs of a batch, by filter; this is what runs on a worker."""
+    with ONE_AT_A_TIME:
+        import atlas
+
+        model = sent_model(str(Path(get_worker().local_directory) / name / "model"))
+        return atlas.files(model, filters, about)
+
+
+ONE_AT_A_TIME = threading.Lock()  # TensorFlow takes all cores, however many threads a worker has
+
+
+@functools.lru_cache(maxsize=1)
+def sent_model(path: str) -> keras.Model:
+    """The model that was sent to this worker, read once."""
+    return pickle.loads(Path(path).read_bytes())
+
+
+def work(
+    client: Client, model: keras.Model, batches: list[Batch], layers: dict[str, dict], bar: tqdm
+) -> Iterator[tuple[Batch, dict[int, bytes]]]:
+    """The batches with their files by filter, in the order in which workers finish them.
+
+    RuntimeError if the workers die of one batch again and again, or if the cluster has gone.
+    """
+    course, me = Course(model), sys.modules[__name__]
+    # This once the workers cannot import what they are to have: it is sent as it is.
+    cloudpickle.register_pickle_by_value(me)
+    try:
+        client.register_plugin(course)
+    finally:
+        cloudpickle.unregister_pickle_by_value(me)
+
+    def submit(batch: Batch) -> Future:
+        return client.submit(
+            drawn, course.name, batch.filters, layers[batch.layer], pure=False, key=None
+        )
+
+    futures = {submit(batch): batch for batch in batches}
+    given_up: Counter[int] = Counter()
+    try:
+        while futures:
+            try:
+                done = wait(list(futures), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                if client.status != "running":
+                    raise RuntimeError(f"the cluster at {client.scheduler} has gone") from None
+                if not client.nthreads():
+                    bar.set_postfix_str("waiting for workers")
+                continue
+            for future in done:
+                batch = futures.pop(future)
+                try:
+                    files = future.result()
+                except KilledWorker:
+                    given_up[id(batch)] += 1
+                    if given_up[id(batch)] == GIVEN_UP:
+                        raise RuntimeError(
+                            f"workers die again and again of {batch.layer}, filters {batch.filters[0]} to "
+                            f"{batch.filters[-1]}; have they too little memory?"
+                        ) from None
+                    futures[submit(batch)] = batch
+                    continue
+                bar.update(batch.cost)
+                yield batch, files
+    finally:
+        if client.status == "running":
+            client.cancel(list(futures))
+            client.unregister_worker_plugin(course.name)
