@@ -358,9 +358,7 @@ def chosen(model: keras.Model, layers: Iterable[str] | None) -> list[str]:
 
 def check_same(model: keras.Model, folder: Path, found: Found, orders: dict[str, dict]) -> None:
     """ValueError if the folder has pictures of another network or recipe than `orders`."""
-    problem = ""
-    if found.foreign:
-        problem = f"{found.foreign[0]} is of another recipe than its layer"
+    problems = [f"{file} is of another recipe than its layer" for file in found.foreign]
     for layer, about in found.layers.items():
         old = about["recipe"]
         try:
@@ -370,14 +368,16 @@ def check_same(model: keras.Model, folder: Path, found: Found, orders: dict[str,
                 "weights": helpers.fingerprint(model, layer),
                 **{key: old[key] for key in ("steps", "size")},
             }
-        except ValueError:
+        except ValueError:  # the model has no such layer
             new = {"network": model.name}
-        for key in new:
-            if old.get(key) != new[key]:
-                problem = f"{layer} with {key} {old.get(key)!r}, not {new[key]!r}"
-    if problem:
+        problems += [
+            f"{layer} with {key} {old.get(key)!r}, not {new[key]!r}"
+            for key in new
+            if old.get(key) != new[key]
+        ]
+    if problems:
         raise ValueError(
-            f"{str(folder)!r} holds an atlas of another recipe: {problem}; take another folder"
+            f"{str(folder)!r} holds an atlas of another recipe: {problems[0]}; take another folder"
         )
 
 
@@ -409,7 +409,7 @@ class Share(tqdm):
     def update(self, n=1):
         """So many steps more; those on top that rescue dead filters add to `total`."""
         self.done += n
-        self.bar.n = self.begun + self.cost * min(1, self.done / self.total)
+        self.bar.n = max(self.bar.n, self.begun + self.cost * min(1, self.done / self.total))
         self.bar.update(0)
 
 

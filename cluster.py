@@ -60,26 +60,30 @@ class Course(WorkerPlugin):
                 archive.writestr(place, path.read_bytes())
         self.course = buffer.getvalue()
         try:
-            self.model = pickle.dumps(model)
+            self.model, description = pickle.dumps(model), model.to_json()
         except Exception as error:  # Keras raises many kinds
             raise ValueError(
                 f"{model.name} cannot be sent to workers, for Keras cannot save it: {error!r:.200}"
             ) from None
-        self.name = f"{NAME}-{hashlib.sha256(self.course + self.model).hexdigest()[:12]}"
+        self.version = hashlib.sha256(self.course).hexdigest()[:12]
+        digest = hashlib.sha256(self.course + description.encode())  # a pickle has a date in it
+        for weight in model.weights:
+            digest.update(weight.numpy().tobytes())
+        self.name = f"{NAME}-{digest.hexdigest()[:12]}"
 
     def setup(self, worker: Worker) -> None:
         """Unpacks what it carries; modules of the course that are another version are forgotten."""
-        folder = Path(worker.local_directory) / self.name
+        (Path(worker.local_directory) / self.name).write_bytes(self.model)
+        folder = Path(worker.local_directory) / f"{NAME}-{self.version}"
         if str(folder) in sys.path:
             return
         with zipfile.ZipFile(io.BytesIO(self.course)) as archive:
             archive.extractall(folder)
             for name in archive.namelist():
                 sys.modules.pop(Path(name).stem, None)
-        (folder / "model").write_bytes(self.model)
         sys.path.insert(0, str(folder))
-        os.environ["TQDM_DISABLE"] = "1"  # nobody sees a worker's bars
         importlib.invalidate_caches()
+        os.environ["TQDM_DISABLE"] = "1"  # nobody sees a worker's bars
 
 
 def drawn(name: str, filters: list[int], about: dict) -> dict[int, bytes]:
@@ -87,7 +91,7 @@ def drawn(name: str, filters: list[int], about: dict) -> dict[int, bytes]:
     with ONE_AT_A_TIME:
         import atlas
 
-        model = sent_model(str(Path(get_worker().local_directory) / name / "model"))
+        model = sent_model(str(Path(get_worker().local_directory) / name))
         return atlas.files(model, filters, about)
 
 

@@ -35,7 +35,7 @@ class Reality(NamedTuple):
     labels: np.ndarray | None  # (n,) places in patterns.NAMES, where the images are patterns
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """How far the picture of a filter can be trusted."""
 
