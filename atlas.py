@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 import helpers
 import networks
+import patterns
 from pictures import FilterPicture, channels_of, saved
 from scores import Scores
 
@@ -246,17 +247,6 @@ def file_of(layer: str, number: int) -> str:
     return f"{folder_of(layer)}/{number:03}.png"
 
 
-def write(path: Path, data: bytes) -> None:
-    """A file that is whole or not there; OSError says what could not be written."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-
-
 # ---------------------------------------------------------------- drawing
 
 
@@ -443,16 +433,16 @@ def begin(folder: Path, layers: dict[str, dict], entries: list[Entry]) -> None:
     """Makes the folders, clears away half files, and writes the manifest of what is there."""
     for about in layers.values():
         (folder / about["folder"]).mkdir(parents=True, exist_ok=True)
-    for part in [*folder.glob("*.part"), *folder.glob("*/*.png.part")]:
-        part.unlink()
+    for half in [*folder.glob(f"{MANIFEST}.*.tmp"), *folder.glob("*/*.png.*.tmp")]:
+        half.unlink(missing_ok=True)
     header = json.dumps({"atlas": FORMAT, "layers": layers}) + "\n"
-    write(folder / MANIFEST, (header + "".join(entry.line() for entry in entries)).encode())
+    patterns.write(folder / MANIFEST, (header + "".join(entry.line() for entry in entries)).encode())
 
 
 def keep(folder: Path, layer: str, number: int, data: bytes) -> None:
     """Writes a picture, and its line after it: what has a line is there."""
     file = file_of(layer, number)
-    write(folder / file, data)
+    patterns.write(folder / file, data)
     _, facts, _ = saved(folder / file, SIDE)
     entry = entry_of(layer, number, file, hashlib.sha256(data).hexdigest(), facts)
     with open(folder / MANIFEST, "ab") as manifest:

@@ -385,7 +385,8 @@ def multiplications(model: keras.Model, layer: str, size: int) -> int:
     shapes = every.compute_output_shape((1, size, size, channels(model)))
     result = 0
     for part, shape in zip(some, shapes, strict=True):
-        kernels = [weight for weight in part.layer.weights if len(weight.shape) > 1]
+        weights = getattr(part.layer, "weights", [])  # an operation has none
+        kernels = [weight for weight in weights if len(weight.shape) > 1]
         result += sum(math.prod(each.shape) for each in kernels) * math.prod(shape[1:-1])
     return result
 

@@ -99,7 +99,7 @@ def kill_the_process(times, folder, seconds, expected):
             assert status == 0
             break
     assert after.keys() == expected.keys()
-    assert not [*folder.glob("**/*.part")]
+    assert not [*folder.glob("**/*.tmp")]
     print(f"killed {killed} times, {len(after)} pictures: none lost, none redone, none damaged")
 
 

@@ -271,10 +271,10 @@ def test_killed_by_force_it_goes_on():
 
 
 def test_half_files_are_cleared_away(model, drawn, folder):
-    (folder / "one/002.png").rename(folder / "one/002.png.part")
-    (folder / "manifest.jsonl.part").write_bytes(b"{")
+    (folder / "one/002.png").rename(folder / "one/002.png.77.tmp")
+    (folder / "manifest.jsonl.77.tmp").write_bytes(b"{")
     helpers.atlas(model, folder, **CALL)
-    assert not [*folder.glob("**/*.part")] and bytes_of(folder) == bytes_of(drawn.folder)
+    assert not [*folder.glob("**/*.tmp")] and bytes_of(folder) == bytes_of(drawn.folder)
 
 
 # ---------------------------------------------------------------- damaged
@@ -431,7 +431,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(model, drawn, tmp_path, monk
     assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
     kept = bytes_of(tmp_path)
     assert 0 < len(kept) < 9 and kept.items() <= bytes_of(drawn.folder).items()
-    assert f"{len(kept)} of 9" in str(caught.value) and not [*tmp_path.glob("**/*.part")]
+    assert f"{len(kept)} of 9" in str(caught.value) and not [*tmp_path.glob("**/*.tmp")]
     before = stamps(tmp_path)
     with pytest.raises(OSError, match="No space left"):  # still no room
         helpers.atlas(model, tmp_path, **CALL)
