@@ -45,7 +45,7 @@ def prose(path):
 
 
 def test_the_chapters_are_there():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 10)]
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 11)]
 
 
 @every_notebook
@@ -263,6 +263,48 @@ def test_chapter_9_is_why(model):
     assert not maps[..., [2, 5]].any()
     before = helpers.submodel(model, layer)(image[None].astype("f4")).numpy()
     assert np.array_equal(np.delete(maps, [2, 5], axis=-1), np.delete(before, [2, 5], axis=-1))
+
+
+def test_chapter_10_writes_whole_files_and_goes_on(model, tmp_path):
+    taught = functions(NOTEBOOKS[9], model=model)
+    for write in (taught["write_whole"], patterns.write):
+        (tmp_path / "000.png").write_bytes(b"old")
+        write(tmp_path / "000.png", b"new")
+        assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("000.png", b"new")]
+    assert taught["missing"](tmp_path, 3) == [1, 2]
+    taught["draw_missing"](tmp_path, "block1_conv1", 3)
+    alone = helpers.visualize(model, "block1_conv1", [2], size=64, steps=40)[0]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "002.png")), alone.image)
+    assert (tmp_path / "000.png").read_bytes() == b"new" and not taught["missing"](tmp_path, 3)
+
+
+def test_chapter_10_looks_families_and_partners(model):
+    taught = functions(NOTEBOOKS[9])
+    images, _ = patterns.images(12, seed=3, size=64)
+    looks = taught["looks"](images)
+    assert np.allclose(looks, taught["looks"](np.roll(images, (5, 9), axis=(1, 2))))
+    # Its first six numbers, before they are made comparable, are plain means and deviations.
+    first = images[..., 1].mean(axis=(1, 2)) / 255
+    assert np.allclose(looks[:, 1], (first - first.mean()) / first.std())
+    waves = [np.sin(np.arange(64) * 2 * np.pi / length) for length in (2.5, 5, 10, 20, 40)]
+    stripes = np.stack([np.tile(127 + 99 * wave[:, None, None], (1, 64, 3)) for wave in waves])
+    assert (taught["looks"](stripes)[:, 6:].argmax(axis=0) == range(5)).all()
+    apart = taught["distances"](looks)
+    assert np.allclose(apart[2, 7], np.sqrt(((looks[2] - looks[7]) ** 2).sum()))
+
+    line = np.array([0, 1, 2.5, 10, 11, 40.0])
+    apart = np.abs(line[:, None] - line)
+    assert taught["families"](apart, 3) == [[0, 1, 2], [3, 4], [5]]
+    assert taught["families"](apart, 2) == [[0, 1], [3, 4], [2], [5]]
+
+    answers = helpers.activations(model, "block2_conv1", images)
+    partner, correlation = taught["partners"](answers, answers[:, ::-1])
+    lively = answers.std(axis=0) > 1e-5
+    assert np.array_equal(partner[lively], np.arange(31, -1, -1)[lively])
+    assert np.allclose(correlation[lively], 1, atol=1e-4)
+    one, two = answers[:, 3], answers[:, [5, 6]]
+    expected = max(np.corrcoef(one, two[:, k])[0, 1] for k in (0, 1))
+    assert taught["partners"](answers[:, [3]], two)[1][0] == pytest.approx(expected, abs=1e-4)
 
 
 # ---------------------------------------------------------------- exercises
