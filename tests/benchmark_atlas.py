@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ["TQDM_DISABLE"] = "1"  # bars of a few steps each
+
 import benchmark
 import keras
 import numpy as np
@@ -116,7 +118,9 @@ def flat() -> None:
             f"of it scores: {two_digits(score_seconds(*drawn[1:]))} s"
         )
     first, last = (ends[3] - ends[0]) / 96, (ends[-1] - ends[-4]) / 96
-    print(f"Of 700, filters 32 to 127: {two_digits(first)} s each; the last 96: {two_digits(last)} s")
+    print(
+        f"Of 700, filters 32 to 127: {two_digits(first)} s each; the last 96: {two_digits(last)} s"
+    )
     for count in (100, 700):
         print(f"{count} to 10: {medians[count] / medians[10] - 1:+.0%} a filter")
 
@@ -188,16 +192,19 @@ def measured(model: keras.Model, layer: str, count: int) -> Cost:
     known = scores.knows_patterns(model)
     images, labels = scores.drawings(1000, 123) if known else (helpers.sample(), None)
     some = images[:SOME]
-    labels = None if labels is None else np.arange(SOME) % len(patterns.NAMES)  # one of each at least
+    labels = (
+        None if labels is None else np.arange(SOME) % len(patterns.NAMES)
+    )  # one of each at least
     begun = time.perf_counter()
     real = scores.Reality(some, helpers.activations(model, layer, some), labels)
     reality = (time.perf_counter() - begun) * len(images) / SOME
 
-    def draw(steps: int) -> list[helpers.FilterPicture]:
-        return helpers.visualize(model, layer, range(count), steps=steps, rescue=False)
+    pictures = []
+
+    def draw(steps: int) -> None:
+        pictures[:] = helpers.visualize(model, layer, range(count), steps=steps, rescue=False)
 
     first, few, more = (seconds_of(lambda s=steps: draw(s)) for steps in (4, 4, 12))
-    pictures = draw(1)
     score = seconds_of(lambda: helpers.scores(model, pictures, real=real))
     step = max(0.0, more - few) / 8
     batch = few + (STEPS - 4) * step + score
@@ -250,6 +257,8 @@ def row(name: str) -> Row:
         for first in range(0, filters[layer], at_once[layer]):
             count = min(at_once[layer], filters[layer] - first)
             batches.append((layer, count * work[layer] / rate, start))
+    bare = [(layer, seconds, 0.0) for layer, seconds, _ in batches]
+    print(f"{name}, without starts:", *(two_digits(duration(bare, n)) for n in WORKERS), "hours")
     return [
         name,
         str(len(layers)),
@@ -268,11 +277,13 @@ HEAD = [
     "filters",
     "multipli-\ncations",
     "10⁹ of them a second:\nearly · middle · late",
-    "seconds a filter",
+    "seconds\na filter",
     "seconds to start\na layer",
-    *(f"hours,\n{n} worker{'s' * (n > 1)}" for n in WORKERS),
+    "hours on\n1 worker",
+    "on\n10",
+    "on\n100",
 ]
-WIDTHS = [0.14, 0.06, 0.07, 0.08, 0.16, 0.15, 0.14, 0.0667, 0.0667, 0.0667]
+WIDTHS = [0.15, 0.06, 0.08, 0.09, 0.18, 0.15, 0.13, 0.08, 0.04, 0.04]
 
 
 def assumptions() -> str:
@@ -285,13 +296,14 @@ def assumptions() -> str:
         "batches of the size that an atlas takes, from 4 and 12 steps, scores included; start, which is the "
         f"layer's graph and, from {SOME} of them, the answers to the real images. Computed: multiplications; "
         "hours, with rate and start of the other layers interpolated. Workers are such machines; each takes a "
-        "batch when it is free, and starts each layer that it touches anew. Of sending, nothing is counted."
+        "batch when it is free, and starts each layer that it touches anew. Sending is not counted. "
+        "NASNetLarge is built for images of this size."
     )
 
 
 def draw(table: list[Row], note: str, path: Path) -> None:
     """The table as a picture, with a note below."""
-    lines = textwrap.wrap(note, 150)
+    lines = textwrap.wrap(note, 195)
     heights = [0.46] + [0.27] * (len(table) - 1)
     below = 0.19 * len(lines) + 0.2
     height = sum(heights) + below + 0.2
