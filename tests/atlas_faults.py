@@ -80,7 +80,7 @@ def kill_the_process(times, folder, seconds, expected):
     chance, killed, before = random.Random(0), 0, {}
     seconds_alone = 6 if not SMALL else 2  # until the first picture: model, graph
     while True:
-        child, patience = in_a_fork(folder), chance.uniform(0, seconds_alone + 2 * seconds / times)
+        child, patience = in_a_fork(folder), chance.uniform(0, seconds_alone + seconds / times)
         deadline = time.perf_counter() + patience
         while (status := ended(child)) is None:
             if killed < times and time.perf_counter() > deadline:

@@ -6,7 +6,7 @@ media/NAME.jpg. Run tools/execute.py first if a notebook has changed. The rest i
 The pictures of VGG16 and MobileNetV2 need their ImageNet weights: from Keras' cache, from the
 network, or from FOLDER, which holds a Keras cache in keras/ and VGG16's first two blocks in
 vgg16_blocks1-2.npz (arrays NAME.kernel and NAME.bias). Where they cannot be had, and where there is
-no Chromium for the picture of the explorer, the old picture stays and a line says so.
+no Chromium for those of the explorer and the gallery, the old picture stays and a line says so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -165,6 +166,18 @@ def explorer() -> None:
     write("explorer.png", screenshot())
 
 
+def gallery() -> None:
+    """A screenshot of the gallery of PocketVGG's whole atlas, by headless Chromium."""
+    from browser import chromium
+
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        helpers.atlas(helpers.load_model("pocketvgg"), folder)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(helpers.gallery(folder).as_uri(), wait_until="load")
+        page.wait_for_timeout(1000)
+        write("gallery.jpg", page.screenshot(type="jpeg", quality=80))
+
+
 def main() -> None:
     """Makes all of them; what cannot be made is said and left as it is."""
     from_notebooks()
@@ -177,8 +190,9 @@ def main() -> None:
         print(f"left as they are: the pictures of VGG16 and MobileNetV2, and strip.jpg ({error})")
     try:
         explorer()
+        gallery()
     except (ImportError, OSError) as error:
-        print(f"left as it is: explorer.png ({error})")
+        print(f"left as they are: explorer.png and gallery.jpg ({error})")
 
 
 if __name__ == "__main__":
