@@ -436,7 +436,9 @@ def begin(folder: Path, layers: dict[str, dict], entries: list[Entry]) -> None:
     for half in [*folder.glob(f"{MANIFEST}.*.tmp"), *folder.glob("*/*.png.*.tmp")]:
         half.unlink(missing_ok=True)
     header = json.dumps({"atlas": FORMAT, "layers": layers}) + "\n"
-    patterns.write(folder / MANIFEST, (header + "".join(entry.line() for entry in entries)).encode())
+    patterns.write(
+        folder / MANIFEST, (header + "".join(entry.line() for entry in entries)).encode()
+    )
 
 
 def keep(folder: Path, layer: str, number: int, data: bytes) -> None:
