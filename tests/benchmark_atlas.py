@@ -110,12 +110,13 @@ def flat() -> None:
                 runs.append(seconds_of(lambda f=folder, m=model: helpers.atlas(m, f, [LAYER])))
                 result, ends = atlas.Atlas(folder), ends_of_batches(folder)
         medians[count] = float(np.median(runs)) / count
-        drawn = result.entries[0], model, range(min(count, atlas.BATCH))
+        scoring = score_seconds(model, range(min(count, atlas.BATCH)))
         print(result)
         print(
             f"{count} filters, median of {times}: {two_digits(medians[count])} s a filter, "
             f"{two_digits(medians[count] + begin / count)} s with the start of {two_digits(begin)} s; "
-            f"of it scores: {two_digits(score_seconds(*drawn[1:]))} s"
+            f"of it scores: {two_digits(scoring)} s",
+            flush=True,
         )
     first, last = (ends[3] - ends[0]) / 96, (ends[-1] - ends[-4]) / 96
     print(
@@ -282,7 +283,7 @@ HEAD = [
     "on\n10",
     "on\n100",
 ]
-WIDTHS = [0.15, 0.06, 0.08, 0.09, 0.18, 0.15, 0.13, 0.08, 0.04, 0.04]
+WIDTHS = [0.15, 0.06, 0.07, 0.08, 0.17, 0.15, 0.12, 0.08, 0.06, 0.06]
 
 
 def assumptions() -> str:
