@@ -90,13 +90,13 @@ def entry_of(layer: str, number: int, file: str, sha256: str, facts: dict) -> En
 class Atlas:
     """The pictures in a folder that `helpers.atlas` has filled, finished or not.
 
-    ValueError if there are none. What is wrong with the folder is said in a printed line.
+    ValueError if it is not such a folder. What is wrong in it is said in a printed line.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         found = read(self.folder)
-        if not found.entries:
+        if not found.layers:
             raise ValueError(f"{str(folder)!r} is not the folder of an atlas")
         self.layers = found.layers
         """{layer: {"place": in the network, "filters": how many, "folder": name, "recipe": all but the
@@ -148,9 +148,7 @@ class Found(NamedTuple):
     layers: dict[str, dict]
     entries: list[Entry]
     manifest: bool  # whether it is as it was written, but for the end that a stopped run left away
-    broken: list[
-        str
-    ]  # files that cannot be read, or are not the pictures that they are named after
+    broken: list[str]  # files that cannot be read, or are not what their names say
     gone: list[str]  # files of the manifest that are not there
     foreign: list[str]  # files of another recipe than their layer's
 

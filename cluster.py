@@ -120,9 +120,7 @@ def work(
         cloudpickle.unregister_pickle_by_value(me)
 
     def submit(batch: Batch) -> Future:
-        return client.submit(
-            drawn, course.name, batch.filters, layers[batch.layer], pure=False, key=None
-        )
+        return client.submit(drawn, course.name, batch.filters, layers[batch.layer], pure=False)
 
     futures = {submit(batch): batch for batch in batches}
     given_up: Counter[int] = Counter()

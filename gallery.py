@@ -19,22 +19,17 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
 import patterns
-
-if TYPE_CHECKING:
-    from atlas import Atlas, Entry
+from atlas import MANIFEST, Atlas, Entry, read_manifest
 
 TILE = 80  # pixels of a thumbnail; a multiple of 16, so that no JPEG block holds parts of two tiles
 COLUMNS, ROWS = 16, 16  # thumbnails in a sheet
 QUALITY = 82
-GREY = (
-    8  # grey levels between the strongest and the weakest of red, green and blue: less has no hue
-)
+GREY = 8  # levels between the strongest and the weakest of red, green and blue: less has no hue
 RINGS, DIRECTIONS = 5, 4  # of the spectrum
 LENGTH = 6 + RINGS * DIRECTIONS  # of a signature
 FAINT = 0.003  # a share of the power below which differences do not count
@@ -176,23 +171,14 @@ def opened(folder: Path) -> tuple[Atlas, list[Entry]]:
 
     ValueError says why there is none.
     """
-    from atlas import (
-        MANIFEST,
-        Atlas,
-        read_manifest,
-    )  # it imports helpers, which imports this module
-
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
     # Before the pictures, so that one that is drawn in between does not look damaged.
     listed = read_manifest(folder / MANIFEST)[1].values()
-    try:
-        atlas = Atlas(folder)
-    except ValueError:
-        if (folder / MANIFEST).is_file():
-            raise ValueError(f"the atlas in {str(folder)!r} has no pictures") from None
-        raise
+    atlas = Atlas(folder)
     entries = {(entry.layer, entry.filter): entry for entry in [*listed, *atlas.entries]}
+    if not entries:
+        raise ValueError(f"the atlas in {str(folder)!r} has no pictures")
     order = list(atlas.layers)
     return atlas, sorted(entries.values(), key=lambda each: (order.index(each.layer), each.filter))
 

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -250,8 +251,8 @@ def test_ctrl_c_in_the_middle_of_a_batch_leaves_none_of_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(helpers, "frames", impatient)
-    with pytest.raises(ValueError, match="is not the folder of an atlas"):
-        helpers.atlas(model, tmp_path, **CALL)
+    paused = helpers.atlas(model, tmp_path, **CALL)
+    assert paused.entries == [] and str(paused).startswith("small: 0 of 9 pictures of 2 layers; ")
     assert capsys.readouterr().out == "Paused: 0 of 9 pictures are there; the same call goes on.\n"
     assert bytes_of(tmp_path) == {}
 
@@ -265,9 +266,9 @@ def test_killed_by_force_it_goes_on():
         text=True,
         check=False,
     )
-    assert "killed 2 times, 32 pictures: none lost, none redone, none damaged" in done.stdout, (
-        done.stderr
-    )
+    # How often depends on how fast the machine is.
+    good = r"killed [12] times, 32 pictures: none lost, none redone, none damaged"
+    assert re.search(good, done.stdout), done.stderr
 
 
 def test_half_files_are_cleared_away(model, drawn, folder):
@@ -520,7 +521,7 @@ def test_an_error_on_a_worker_is_the_same_error_here(model, folder, client):
 
 def test_killed_workers_have_their_work_done_again():
     done = subprocess.run(
-        [sys.executable, "tests/atlas_faults.py", "workers", "1", "--small"],
+        [sys.executable, "tests/atlas_faults.py", "workers", "2", "--small"],
         cwd=COURSE,
         capture_output=True,
         text=True,
