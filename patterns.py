@@ -7,7 +7,7 @@ drawn here, so what a filter shows can be checked against everything the network
     picture = patterns.image("spiral", seed=1)          # one picture of one pattern
     model = patterns.load()                             # the trained network
 
-`python patterns.py train` makes the weights in models/ again.
+training.py makes the weights in models/ again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ import itertools
 import json
 import math
 import os
-import platform
 import re
-import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +33,6 @@ from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 Rng = np.random.Generator
 Array = np.ndarray
@@ -663,32 +659,32 @@ def nearest(given: object, allowed: Sequence[str]) -> str:
 
 MODELS = Path(__file__).resolve().parent / "models"
 WEIGHTS = MODELS / "pocketvgg.npz"
-WIDTHS = (16, 32, 48, 64, 96)
+WIDTHS = (16, 32, 48, 80, 128)
 
 
 class Plan(NamedTuple):
     """How a network that comes with the course was trained."""
 
     widths: tuple[int, ...]
-    seed: int
+    seed: int  # of its start, its drawings and its noise
     noise: float = 0  # grey levels of adversarial noise that it learnt to withstand
-    pictures: int = 60_000
-    epochs: int = 6
+    pictures: int = 50_000
+    epochs: int = 4
+    stages: bool = False  # whether its weights are kept on the way, too
 
 
 NETWORKS = {
-    "pocketvgg": Plan(WIDTHS, 0),
-    "pocketvgg_robust": Plan(
-        WIDTHS, 0, noise=12, pictures=48_000, epochs=7
-    ),  # the same, but robust
+    "pocketvgg": Plan(WIDTHS, 3000, noise=8),
+    # The same layers trained the usual way, for comparison.
+    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=40_000),
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
-    # it must not fall for the faintest noise itself.
-    "pocketvgg_judge": Plan((20, 36, 52, 60, 80), 1000, noise=4, pictures=40_000, epochs=5),
+    # it must not fall for faint noise itself.
+    "pocketvgg_judge": Plan((12, 24, 40, 72, 112), 7000, noise=8, pictures=40_000),
+    "pocketvgg_stages": Plan((8, 12, 16, 24, 32), 9000, noise=4, pictures=24_000, stages=True),
 }
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # layers in each block, as in VGG16 (Simonyan, Zisserman 2014)
 REPAIR = (
-    "`git checkout models` brings the published files back, "
-    "`python patterns.py train` makes new ones"
+    "`git checkout models` brings the published files back, `python training.py` makes new ones"
 )
 
 
@@ -729,11 +725,31 @@ def build(
 def load(path: str | os.PathLike = WEIGHTS) -> keras.Model:
     """PocketVGG with its published weights, checked against the .json file next to them.
 
-    `path` may also be that of a relative, models/NAME.npz for a NAME in NETWORKS. Raises
-    FileNotFoundError if one of the two files is missing, and ValueError if a file was cut off or
-    altered or belongs to another network; the message says how to repair it.
+    `path` may also be that of a relative, models/NAME.npz for a NAME in NETWORKS; of one that was stored
+    in stages it is the last. Raises FileNotFoundError if one of the two files is missing, and ValueError
+    if a file was cut off or altered or belongs to another network; the message says how to repair it.
     """
-    path = Path(path)
+    widths, kept = stored(Path(path))
+    return assembled(Path(path), widths, kept[max(kept)], Path(path).stem)
+
+
+def stages(path: str | os.PathLike = MODELS / "pocketvgg_stages.npz") -> dict[int, keras.Model]:
+    """A small network as it was after so many steps of its training, the first one untrained.
+
+    Raises what `load` raises.
+    """
+    widths, kept = stored(Path(path))
+    return {
+        step: assembled(Path(path), widths, kept[step], f"{Path(path).stem}_{step}")
+        for step in sorted(kept)
+    }
+
+
+def stored(path: Path) -> tuple[tuple[int, ...], dict[int, dict[str, Array]]]:
+    """The widths of a published network, and its checked weights by the step of the training.
+
+    What was not stored in stages has one step, 0. Raises what `load` raises.
+    """
     json_path = path.with_suffix(".json")
     data, text = read(path), read(json_path)
     try:
@@ -748,10 +764,24 @@ def load(path: str | os.PathLike = WEIGHTS) -> keras.Model:
         raise ValueError(f"{path}: altered, its sha256 is not that in {json_path.name}; {REPAIR}")
     if names != list(NAMES):
         raise ValueError(f"{path}: trained on other patterns than patterns.NAMES; {REPAIR}")
+    kept: dict[int, dict[str, Array]] = {}
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return put_weights(build(widths, name=path.stem), dict(arrays))
+            for key, array in arrays.items():
+                step, _, name = key.rpartition("/")  # "100/block1_conv1.bias"
+                kept.setdefault(int(step or 0), {})[name] = array
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        raise ValueError(f"{path}: {error}; {REPAIR}") from error
+    return widths, kept
+
+
+def assembled(
+    path: Path, widths: tuple[int, ...], arrays: dict[str, Array], name: str
+) -> keras.Model:
+    """A network of these widths with these weights, of the file `path`; ValueError if they do not fit."""
+    try:
+        return put_weights(build(widths, name=name), arrays)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}; {REPAIR}") from error
 
 
@@ -793,331 +823,3 @@ def put_weights(model: keras.Model, arrays: dict[str, Array]) -> keras.Model:
     for name, weight in weights.items():
         weight.assign(arrays[name].astype(np.float32))
     return model
-
-
-# ---------------------------------------------------------------- training
-
-SHARES = {64: 4 / 6, 96: 1 / 6, 128: 1 / 6}  # of the training pictures, by their size in pixels
-
-
-def train(
-    folder: str | os.PathLike = MODELS,
-    name: str = "pocketvgg",
-    *,
-    count: int | None = None,
-    epochs: int | None = None,
-    test_count: int = 6_000,
-    widths: tuple[int, ...] | None = None,
-) -> dict:
-    """Train a network of NETWORKS and write NAME.npz, NAME.json and README.md into `folder`.
-
-    It learns from `count` pictures of 64, 96 and 128 pixels, drawn with its seed + 64, + 96 and + 128,
-    and is judged by `test_count` pictures of 64 pixels drawn with its seed + 1. What is not given is
-    taken from its plan. Returns what the .json file says. Takes about ten minutes on two cores.
-    """
-    import keras
-
-    from engine import fast_precision
-
-    if not isinstance(name, str) or name not in NETWORKS:
-        raise ValueError(
-            f"no network {name!r}{nearest(name, list(NETWORKS))} There are: " + ", ".join(NETWORKS)
-        )
-    plan, folder, start = NETWORKS[name], Path(folder), time.perf_counter()
-    count = whole("count", plan.pictures if count is None else count, 6)
-    epochs = whole("epochs", plan.epochs if epochs is None else epochs, 1)
-    widths, seed = plan.widths if widths is None else tuple(widths), plan.seed
-    test_count = whole("test_count", test_count, 1)
-    build(widths)  # refuses wrong ones before any drawing
-    folder.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(seed)
-    counts = {size: round(count * share) for size, share in SHARES.items()}
-    world = [images(counts[size], seed + size, size, progress=True) for size in SHARES]
-    drawn, batch = time.perf_counter(), 64
-    dtype = "mixed_bfloat16" if fast_precision() == "bfloat16" else "float32"
-
-    model = build(widths, dtype=dtype, name=name)
-    steps = sum(math.ceil(len(labels) / batch) for _, labels in world)
-    # Thirteen layers without normalisation learn only if the first steps are small.
-    rate = keras.optimizers.schedules.CosineDecay(
-        1e-5, epochs * steps, warmup_target=1.5e-3, warmup_steps=max(1, epochs * steps // 20)
-    )
-    trained = with_noise(model, plan.noise, epochs * steps // 3) if plan.noise else model
-    trained.compile(
-        keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    trained.fit(batches(world, batch, seed), steps_per_epoch=steps, epochs=epochs, shuffle=False)
-
-    stored = {key: np.asarray(weight, np.float16) for key, weight in named_weights(model).items()}
-    buffer, minutes = io.BytesIO(), (time.perf_counter() - start) / 60
-    np.savez_compressed(buffer, **stored)  # type: ignore[arg-type]
-    data = buffer.getvalue()
-    published = put_weights(build(widths, dtype="float32"), stored)  # judge what is stored
-    tables = {
-        size: confusions(
-            published, test_count if size == 64 else math.ceil(test_count / 6), seed + 1, size
-        )
-        for size in (48, 64, 96, 128, 224)
-    }
-    about = {
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "accuracy": accuracy(tables[64]),
-        "test_images": test_count,
-        "test_seed": seed + 1,
-        "accuracy_by_size": {str(size): accuracy(table) for size, table in tables.items()},
-        "accuracy_under_attack": under_attack(published, math.ceil(test_count / 6), seed + 1),
-        "parameters": published.count_params(),
-        "widths": list(widths),
-        "epochs": epochs,
-        "images": {str(size): count for size, count in counts.items()},
-        "seed": seed,
-        "noise": plan.noise,
-        "date": time.strftime("%Y-%m-%d"),
-        "minutes": round(minutes, 1),
-        "drawing_minutes": round((drawn - start) / 60, 1),
-        "dtype": dtype,
-        "processors": os.cpu_count(),
-        "versions": versions(),
-        "names": list(NAMES),
-        "confusion": tables[64].tolist(),
-    }
-    write(folder / f"{name}.npz", data)
-    write(folder / f"{name}.json", (json.dumps(about) + "\n").encode())
-    write(folder / "README.md", card(folder).encode())
-    return about
-
-
-def fgsm(model: keras.Model, pictures: tf.Tensor, labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """The pictures with noise of at most `noise` grey levels that is chosen against the network.
-
-    One step along the sign of the gradient of the loss, from a start at random (Goodfellow, Shlens and
-    Szegedy 2015; the random start: Wong, Rice and Kolter 2020).
-    """
-    import keras
-    import tensorflow as tf
-
-    pictures = tf.cast(pictures, tf.float32)
-    start = noise * tf.random.uniform(tf.shape(pictures), -1, 1)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(start)
-        answers = model(pictures + start, training=False)
-        loss = tf.reduce_sum(keras.losses.sparse_categorical_crossentropy(labels, answers))
-    step = start + 1.25 * noise * tf.sign(tape.gradient(loss, start))
-    return tf.clip_by_value(pictures + tf.clip_by_value(step, -noise, noise), 0, 255)
-
-
-def with_noise(model: keras.Model, noise: float, ramp: int) -> keras.Model:
-    """The same network, which in training sees its pictures with adversarial noise.
-
-    Of `noise` grey levels at most, and less in the first `ramp` steps: from the start it would learn
-    nothing.
-    """
-    import keras
-    import tensorflow as tf
-
-    class Attacked(keras.Model):
-        def train_step(self, data):
-            pictures, labels = data
-            share = tf.minimum(1.0, tf.cast(self.optimizer.iterations, tf.float32) / max(1, ramp))
-            return super().train_step((fgsm(model, pictures, labels, noise * share), labels))
-
-    return Attacked(model.inputs, model.outputs)
-
-
-def under_attack(model: keras.Model, count: int, seed: int) -> dict[str, float]:
-    """Accuracy on pictures of 64 pixels with adversarial noise, by the grey levels of the noise."""
-    import tensorflow as tf
-
-    pictures, labels = images(count, seed)
-    rights = {}
-    for levels in (2, 4, 8, 12):
-        right = 0
-        for first in range(0, count, 100):
-            some, names = pictures[first : first + 100], labels[first : first + 100]
-            noisy = fgsm(model, tf.constant(some), tf.constant(names), tf.constant(float(levels)))
-            right += int((np.argmax(model(noisy), axis=1) == names).sum())
-        rights[str(levels)] = round(right / count, 4)
-    return rights
-
-
-def batches(world: list[tuple[Array, Array]], batch: int, seed: int) -> tf.data.Dataset:
-    """An endless stream: pictures of one size in a batch, batches of all sizes in random order."""
-    import tensorflow as tf
-
-    def stream():
-        rng = np.random.default_rng(seed)
-        while True:
-            parts = [
-                (pictures, labels, part)
-                for pictures, labels in world
-                for part in np.array_split(
-                    rng.permutation(len(labels)), math.ceil(len(labels) / batch)
-                )
-            ]
-            for i in rng.permutation(len(parts)):
-                pictures, labels, part = parts[i]
-                yield pictures[part], labels[part]
-
-    form = tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None,), tf.int64)
-    return tf.data.Dataset.from_generator(stream, output_signature=form).prefetch(4)
-
-
-def confusions(model: keras.Model, count: int, seed: int, size: int) -> Array:
-    """How often each pattern (row) is taken for each (column), (len(NAMES), len(NAMES)) int."""
-    pictures, labels = images(count, seed, size)
-    guesses = model.predict(pictures, batch_size=64, verbose=0).argmax(axis=1)
-    table = np.zeros((len(NAMES), len(NAMES)), int)
-    np.add.at(table, (labels, guesses), 1)
-    return table
-
-
-def accuracy(table: Array) -> float:
-    """The share of right answers in a table of confusions, 0 to 1."""
-    return round(float(np.trace(table) / table.sum()), 4)
-
-
-def versions() -> dict[str, str]:
-    """The versions of everything that has a say in the weights."""
-    import keras
-    import tensorflow
-
-    return {
-        "Python": platform.python_version(),
-        "NumPy": np.__version__,
-        "OpenCV": cv2.__version__,
-        "TensorFlow": tensorflow.__version__,
-        "Keras": keras.__version__,
-    }
-
-
-def card(folder: Path) -> str:
-    """The model card, README.md of the models, from what train() measured."""
-    abouts = {
-        name: json.loads((folder / f"{name}.json").read_text())
-        for name in NETWORKS
-        if (folder / f"{name}.json").exists()
-    }
-    about = next(iter(abouts.values()))
-    rows = []
-    names, table = about["names"], np.array(about["confusion"])
-    wrong = table * (1 - np.eye(len(names), dtype=int))
-    for i, name in enumerate(names):
-        total, worst = table[i].sum(), wrong[i].argmax()
-        recall = f"{table[i, i] / total:.1%}" if total else ""
-        mistaken = f"{names[worst]} ({wrong[i, worst]})" if wrong[i, worst] else ""
-        rows.append(f"| {name} | {recall} | {total} | {mistaken} |")
-    relatives = [
-        f"| `{name}` | {each['widths']} | {each['seed']} | {each.get('noise', 0):g} | "
-        f"{sum(each['images'].values()):,} × {each['epochs']} | {each['minutes']} | "
-        f"{each['accuracy']:.1%} | "
-        + ", ".join(f"{k}: {v:.0%}" for k, v in each.get("accuracy_under_attack", {}).items())
-        + f" | {each['bytes']:,} | `{each['sha256'][:12]}…` |"
-        for name, each in abouts.items()
-    ]
-    return CARD.format(
-        **about,
-        rows="\n".join(rows),
-        relatives="\n".join(relatives),
-        patterns=len(names),
-        drawn=", ".join(
-            f"{count:,} of {size} × {size} with seed {about['seed'] + int(size)}"
-            for size, count in about["images"].items()
-        ),
-        by_size=", ".join(
-            f"{size} × {size} {share:.1%}" for size, share in about["accuracy_by_size"].items()
-        ),
-        used=", ".join(f"{what} {number}" for what, number in about["versions"].items()),
-    )
-
-
-CARD = """\
-# PocketVGG
-
-A narrow VGG16 that tells {patterns} drawn patterns apart. It comes with the course so that every
-chapter runs without a download, and so that the picture of a filter can be checked against
-everything the network has ever seen. `python patterns.py train` wrote this page from its own
-measurements.
-
-| | |
-|---|---|
-| Architecture | VGG16's 13 convolution layers under the same names, {widths} filters in the \
-five blocks; global average pooling, softmax; no batch normalisation |
-| Input | RGB, 0 to 255, 32 pixels or more to a side; the model does its own scaling |
-| Parameters | {parameters:,} |
-| Accuracy on unseen pictures | **{accuracy:.2%}** of {test_images:,} of 64 × 64 pixels, \
-seed {test_seed}, with the stored float16 weights |
-| Accuracy by size in pixels | {by_size} |
-| Training pictures | drawn by `patterns.images`: {drawn} |
-| Training | {epochs} epochs of AdamW, cosine schedule with warm-up, {dtype}, seed {seed}; \
-{minutes} minutes on {processors} processor cores, {drawing_minutes} of them to draw; {date} |
-| Versions | {used} |
-| File | `pocketvgg.npz`, {bytes:,} bytes, float16 |
-| sha256 | `{sha256}` |
-| Licence | MIT, code and weights |
-
-```python
-import patterns
-
-model = patterns.load()
-pictures, labels = patterns.images(8, seed=1)
-print([patterns.NAMES[guess] for guess in model.predict(pictures).argmax(axis=1)])
-```
-
-## What it gets right and wrong
-
-How often each pattern is recognised (recall), the number of unseen pictures of it, and what it is
-most often mistaken for (how many times).
-
-| Pattern | Recall | Pictures | Mistaken for |
-|---|---|---|---|
-{rows}
-
-## Its relatives
-
-`pocketvgg_robust` has the same layers and saw the same patterns, but at every step of its training
-with noise of up to 12 of 255 grey levels, chosen so that it does the most harm (by one step along the
-sign of the gradient, from a random start; Goodfellow, Shlens and Szegedy 2015, Wong, Rice and Kolter
-2020). `pocketvgg_judge` has other widths and saw other drawings of the same patterns; it judges what
-a picture shows that another network made. Accuracy is that on unseen pictures of 64 pixels; under
-attack, on a sixth of them with noise of so many grey levels, chosen in the same way against the
-network itself.
-
-| Network | Filters | Seed | Noise | Pictures × epochs | Minutes | Accuracy | Under attack | Bytes | sha256 |
-|---|---|---|---|---|---|---|---|---|---|
-{relatives}
-
-## Limits
-
-It knows nothing but these patterns, in pictures like these: a photograph, too, gets one of the
-{patterns} names. It learned from pictures of 64 to 128 pixels to a side; the accuracy by size shows
-what happens elsewhere. It is made to be looked into, not to be used.
-
-## Making it again
-
-`python patterns.py train` draws the pictures, trains, and writes `pocketvgg.npz`, `pocketvgg.json`
-and this page; `python patterns.py train pocketvgg_robust` does so for a relative. Threads do not add
-numbers up in the same order each time, so the new weights differ slightly from the published ones,
-and the notebooks' outputs would differ from the committed ones.
-`git checkout models` brings the published weights back.
-"""
-
-
-def main(arguments: list[str]) -> int:
-    """The command line; returns the exit code."""
-    command, name = (*arguments, "pocketvgg", "pocketvgg")[:2]
-    if not 1 <= len(arguments) <= 2 or command != "train" or name not in NETWORKS:
-        print(f"usage: python patterns.py train [{' | '.join(NETWORKS)}]", file=sys.stderr)
-        return 2
-    about = train(name=name)
-    print(
-        f"{about['accuracy']:.2%} of {about['test_images']:,} unseen pictures recognised after "
-        f"{about['minutes']} minutes; {about['bytes']:,} bytes in {MODELS / name}.npz"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
