@@ -8,6 +8,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import helpers
 import loader
@@ -392,19 +393,68 @@ def test_the_ways_out_lead_out():
 # ---------------------------------------------------------------- receptive field
 
 
+def positive(model):
+    """The model with weights by which every pixel that can matter does; no maximum is taken."""
+
+    def smooth(layer):
+        config = layer.get_config()
+        if isinstance(layer, L.MaxPooling2D):
+            window = layer.pool_size, layer.strides, layer.padding
+            return L.AveragePooling2D(*window, name=layer.name)
+        if isinstance(layer, L.ReLU):
+            config["max_value"] = None  # behind a border there is no gradient
+        return type(layer).from_config(config)
+
+    twin = keras.models.clone_model(model, clone_function=smooth)
+    for layer in twin.layers:
+        if isinstance(layer, (L.Conv2D, L.DepthwiseConv2D)):
+            kernel, *bias = layer.get_weights()
+            into = kernel.shape[:2] if isinstance(layer, L.DepthwiseConv2D) else kernel.shape[:3]
+            kernel[...] = 1 / np.prod(into)
+            layer.set_weights([kernel, *map(np.zeros_like, bias)])
+    return twin
+
+
+def extent(model, layer, size=128):
+    """The larger side of what the gradient of a value in the middle of the layer's maps reaches."""
+    image = tf.fill((1, size, size, 3), 255.0)  # positive after any preprocessing
+    cut = keras.Model(model.input, model.get_layer(layer).output)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        maps = cut(image)
+        value = tf.reduce_sum(maps[0, maps.shape[1] // 2, maps.shape[2] // 2])
+    reached = np.argwhere(np.any(tape.gradient(value, image)[0] != 0, axis=-1))
+    return (np.ptp(reached, axis=0) + 1).max()
+
+
 @pytest.mark.parametrize(
-    "name, layer, field",
-    [
-        ("VGG16", "block5_conv3", 196),
-        ("ResNet50", "conv5_block3_out", 483),
-        ("MobileNetV2", "Conv_1", 491),
-        ("DenseNet121", "relu", 2071),
+    "name, layer, field, between",
+    [  # caffe, caffe, tf, torch: Keras' three ways of preprocessing
+        ("VGG16", "block5_conv3", 196, {"block2_conv1": 10, "block3_conv3": 40}),
+        ("ResNet50", "conv5_block3_out", 483, {"conv1_conv": 7, "conv2_block3_out": 35}),
+        ("MobileNetV2", "Conv_1", 491, {"Conv1": 3, "block_4_add": 43}),
+        ("DenseNet121", "relu", 2071, {"pool1": 11, "conv2_block6_concat": 59}),
     ],
 )
-def test_receptive_fields_are_those_published(name, layer, field):
-    """Araujo, Norris and Sim 2019, table of popular networks."""
-    model = getattr(keras.applications, name)(weights=None, include_top=False)
+def test_receptive_fields_are_those_published_and_those_of_a_gradient(name, layer, field, between):
+    """As load_model builds the networks. Araujo, Norris and Sim 2019, table of popular networks."""
+    model = loader.with_preprocessing(getattr(keras.applications, name), None)
     assert networks.receptive_field(model, layer) == field
+    twin = positive(model)
+    for middle, expected in between.items():
+        assert networks.receptive_field(model, middle) == expected == extent(twin, middle)
+
+
+@pytest.mark.parametrize("size", [None, 32])
+@pytest.mark.parametrize("mode", ["vgg16", "mobilenet_v2", "densenet"])  # caffe, tf, torch
+def test_preprocessing_leaves_receptive_fields_as_they_are(mode, size):
+    bare = backbone((size, size, 3))
+    fields = {name: networks.receptive_field(bare, name) for name in networks.unfold(bare).parts}
+    assert fields["first"] == fields["relu"] == 3 and fields["last_conv"] == 5
+    told = loader.load_model(bare, preprocess=getattr(keras.applications, mode).preprocess_input)
+    for name in networks.unfold(told).parts:
+        assert networks.receptive_field(told, name) == fields.get(name, 1)
+    assert " all " not in str(networks.describe(told))
 
 
 # ---------------------------------------------------------------- describe and preprocessing
@@ -444,7 +494,11 @@ def test_describe_tells_pocketvgg():
 
 def test_describe_sees_bgr_and_what_it_cannot_tell():
     vgg = loader.with_preprocessing(keras.applications.VGG16, None)
-    assert "channels as BGR" in networks.describe(vgg).preprocessing
+    found = networks.describe(vgg)
+    assert "channels as BGR" in found.preprocessing and " all " not in str(found)
+    # By hand: a block's convolutions add 2, 4, 8, 16, 32 pixels each, the pools between 1, 2, 4, 8.
+    by_hand = "3 5 10 14 24 32 40 60 76 92 132 164 196".split()
+    assert [str(each.field) for each in found.convolutions] == by_hand
     bare = keras.applications.ResNet50(weights=None, include_top=False)
     (doubt,) = networks.describe(bare).doubts
     assert "preprocess=keras.applications.resnet.preprocess_input" in doubt

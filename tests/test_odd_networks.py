@@ -15,7 +15,7 @@ import loader
 import networks
 import patterns
 
-L = keras.layers
+L, ops = keras.layers, keras.ops
 ONES = {"padding": "same", "kernel_initializer": "ones", "bias_initializer": "ones"}
 
 
@@ -229,9 +229,9 @@ def test_layers_that_give_lists():
     split = [name for name in networks.unfold(model).parts if name.startswith("split")]
     for name, expected in zip(split, (first[..., :4], first[..., 4:]), strict=True):
         works(model, name, images, expected, classes=False)
-    # How far a split sees is not known to the course, and what comes after sees no less.
-    assert networks.receptive_field(model, "c1") == 3
-    assert networks.receptive_field(model, "c2") == float("inf")
+    # How far a split sees is not known to the course, but can be measured.
+    assert networks.receptive_field(model, "c1") == networks.receptive_field(model, split[1]) == 3
+    assert networks.receptive_field(model, "c2") == 5
 
 
 class Scaled(L.Layer):
@@ -278,7 +278,7 @@ def test_layers_of_somebodys_own():
     works(model, "c", images, maps, classes=False)
     for layer in ("scaled", "c"):
         climbs(model, layer)
-    assert networks.receptive_field(model, "c") == float("inf")
+    assert networks.receptive_field(model, "c") == 5
 
 
 class OwnConvolution(L.Conv2D):
@@ -296,9 +296,9 @@ def test_a_diagnosis_does_not_change_somebodys_layer():
 
 
 class Hidden(keras.Model):
-    def __init__(self, **options):
+    def __init__(self, pooling=None, **options):
         super().__init__(**options)
-        self.conv, self.mean = L.Conv2D(4, 3, name="c"), L.GlobalAveragePooling2D()
+        self.conv, self.mean = L.Conv2D(4, 3, name="c"), pooling or L.GlobalAveragePooling2D()
 
     def call(self, images):
         return self.mean(self.conv(images))
@@ -531,6 +531,127 @@ def test_which_normalisations_see_the_whole_image(layer, field):
     name = model.layers[1].name
     assert networks.receptive_field(model, name) == field
     assert (support(model, name, side=32) > 3) == (field > 3)
+
+
+class Own(L.Layer):
+    """A layer that the course has never heard of, and cannot look into."""
+
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, *maps):
+        return self.function(*maps)
+
+
+def mean_of(size):
+    return lambda maps: ops.average_pool(maps, size, strides=1, padding="same")
+
+
+def middle_of_nine(maps):
+    """A median, which has a gradient at one of its nine places only."""
+    rows, columns = ops.shape(maps)[1:3]
+    around = ops.pad(maps, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    nine = [around[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    return ops.sort(ops.stack(nine), axis=0)[4]
+
+
+def local_response(maps):
+    return tf.nn.local_response_normalization(maps, 2, 1.0, 1e-4 / 5, 0.75)
+
+
+def mirrored(maps):
+    return ops.pad(maps, [[0, 0], [2, 2], [2, 2], [0, 0]], mode="reflect")
+
+
+@pytest.mark.parametrize(
+    ("function", "field"),  # behind a convolution of 3 pixels in steps of 2, before one of 3
+    [
+        (lambda maps: ops.flip(maps, axis=-1), 3 + 4),
+        (lambda maps: maps / (1 + ops.sum(maps, axis=-1, keepdims=True)), 3 + 4),
+        (ops.softmax, 3 + 4),
+        (local_response, 3 + 4),
+        (ops.round, 3 + 4),
+        (mirrored, 3 + 4),
+        (lambda maps: ops.roll(maps, 3, axis=1), 3 + 4),
+        (mean_of(5), 3 + 8 + 4),
+        (mean_of((1, 4)), 3 + 6 + 4),
+        (lambda maps: ops.max_pool(maps, 3, strides=1), 3 + 4 + 4),
+        (middle_of_nine, 3 + 4 + 4),
+        (lambda maps: ops.cast(mean_of(3)(maps) > maps, "float32"), 3 + 4 + 4),
+        (lambda maps: maps[:, 5:20, 1:], 3 + 4),
+        (lambda maps: maps[:, ::3, ::3], 3 + 2 * 6),
+        (lambda maps: maps[:, 1:] - maps[:, :-1], 3 + 2 + 4),
+        (lambda maps: ops.average_pool(maps, 4), 3 + 6 + 2 * 8),
+        (lambda maps: ops.repeat(ops.repeat(maps, 4, axis=1), 4, axis=2), 3 + 2),
+        (lambda maps: tf.nn.depth_to_space(maps, 2), 3 + 2),
+        (lambda maps: tf.nn.space_to_depth(maps, 2), 3 + 2 + 2 * 4),
+        (lambda maps: maps - ops.mean(maps, axis=(1, 2), keepdims=True), float("inf")),
+        (lambda maps: maps * ops.max(maps, axis=(1, 2), keepdims=True), float("inf")),
+        (lambda maps: ops.cumsum(maps, axis=2), float("inf")),
+        (lambda maps: maps + ops.transpose(maps, (0, 2, 1, 3)), float("inf")),
+        (lambda maps: ops.flip(maps, axis=1) + maps, float("inf")),
+        (lambda maps: ops.rot90(ops.flip(maps, axis=1), axes=(1, 2)), float("inf")),
+    ],
+)
+def test_what_an_unknown_layer_sees_is_measured(function, field):
+    keras.utils.set_random_seed(1)
+    model = chain(
+        L.Conv2D(8, 3, strides=2, **ONES),
+        Own(function, name="own"),
+        L.Conv2D(2, 3, name="end", **ONES),
+        shape=(64, 64, 3),
+    )
+    assert networks.receptive_field(model, "end") == field
+
+
+def factorised(maps):
+    """NASNet's way to halve a map: every second place, and those between them."""
+    between = L.Cropping2D(((1, 0), (1, 0)))(L.ZeroPadding2D(((0, 1), (0, 1)))(maps))
+    return L.Concatenate()([L.AveragePooling2D(1, strides=2)(each) for each in (maps, between)])
+
+
+def low_and_high(maps):
+    """The end of a U-net."""
+    return maps + L.UpSampling2D()(L.Conv2D(8, 3, **ONES)(L.AveragePooling2D(2)(maps)))
+
+
+@pytest.mark.parametrize(
+    ("function", "field"),  # behind a convolution of 3 pixels in steps of 2, before one of 3
+    [
+        (lambda maps: ops.stack([maps[..., n] for n in (2, 1, 0)], axis=-1), 3 + 4),
+        (lambda maps: ops.stack([2 * maps[..., 0] + maps[..., 1]] * 2, axis=-1), 3 + 4),
+        (lambda maps: ops.mean(ops.stack([maps, 2 * maps], axis=-1), axis=-1), 3 + 4),
+        (lambda maps: ops.reshape(ops.reshape(maps, (-1, 48, 48, 2, 4)), (-1, 48, 48, 8)), 3 + 4),
+        (lambda maps: L.Resizing(24, 24, interpolation="nearest")(maps), 3 + 8),
+        (lambda maps: Own(lambda a, b: a + mean_of(5)(b))(maps, L.Conv2D(8, 3, **ONES)(maps)), 19),
+        (lambda maps: maps[:, 1:] + maps[:, :-1], 3 + 2 + 4),
+        (lambda maps: maps[:, 9:] + maps[:, :-9], 3 + 18 + 4),
+        (lambda maps: maps[:, ::2] + maps[:, 1::2], 3 + 2 + 8),
+        (lambda maps: L.Add()([L.Cropping2D(1)(maps), L.AveragePooling2D(3, 1)(maps)]), 3 + 4 + 4),
+        (factorised, 3 + 2 + 8),
+        (low_and_high, 3 + 2 + 8 + 4),
+    ],
+)
+def test_what_is_joined_is_seen_as_a_whole(function, field):
+    inputs = keras.Input((96, 96, 3))
+    maps = function(L.Conv2D(8, 3, strides=2, **ONES)(inputs))
+    model = keras.Model(inputs, L.Conv2D(2, 3, name="end", **ONES)(maps))
+    assert networks.receptive_field(model, "end") == field == support(model, "end")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "field"), [(None, float("inf")), (L.AveragePooling2D(2), 3 + 4 + 2)]
+)
+def test_a_small_network_hidden_in_another_is_measured(pooling, field):
+    model = chain(L.Conv2D(4, 3, strides=2), Hidden(pooling, name="hidden"))
+    assert networks.receptive_field(model, "hidden") == field
+
+
+def test_maps_that_lie_beside_each_other_may_see_anything():
+    inputs = keras.Input((32, 32, 3))
+    x = L.Concatenate(axis=1, name="both")([L.Conv2D(2, 3)(inputs), L.Conv2D(2, 3)(inputs)])
+    assert networks.receptive_field(keras.Model(inputs, x), "both") == float("inf")
 
 
 # ---------------------------------------------------------------- what a network was trained on
