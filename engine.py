@@ -4,7 +4,8 @@ The recipe is Olah, Mordvintsev and Schubert 2017, Feature Visualization: an ima
 with decorrelated colours, and the network looks at it a little shifted, turned and scaled at every
 step. What is added here, and measured in tests/benchmark.py: a layer is cut free of its network and
 computed for the wanted filters only, in bfloat16 where the machine is faster with it; the gradient
-leaks through the ReLU of the layer; contrast is bounded; the first steps are done on one small tile.
+leaks through the ReLU of the layer; contrast is bounded; slow waves are stronger than in nature; the
+steps become smaller in the end; textures are begun on one small tile.
 """
 
 from __future__ import annotations
@@ -185,11 +186,13 @@ CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
 EPSILON = (
     0.1  # waves whose gradient is a tenth of the usual move half as far; with 0 they make stars
 )
-SHIFT, TURN, SCALE = 2.0, 2.0, 0.02  # pixels, degrees, share: the most that a look is moved
+SLOPE = 1.5  # waves are as strong as 1 / frequency ** SLOPE; in nature it is about 1
+SHIFT, TURN, SCALE = 4.0, 5.0, 0.05  # pixels, degrees, share: the most that a look is moved
 # A class is a thing that may stand anywhere, in any size: its looks differ more, and so that large
-# shapes come before the grain of fur and petals, slow waves are stronger than in nature.
-THING_SHIFT, THING_TURN, THING_SCALE = 1 / 8, 15.0, 0.4  # share of the side, degrees, share
-THING_SLOPE = 0.2  # waves are as strong as 1 / frequency ** 1.2
+# shapes come before the grain of fur and petals, slow waves are even stronger.
+THING_SHIFT, THING_TURN, THING_SCALE = 1 / 8, 15.0, 0.3  # share of the side, degrees, share
+THING_SLOPE = 0.2  # is added to SLOPE
+SETTLE = 0.5  # the last share of the steps, in which they become smaller and smaller
 
 
 def colours(channels: int) -> np.ndarray:
@@ -204,9 +207,14 @@ def random_spectrum(size: int, seed: int, channels: int = 3) -> np.ndarray:
 
 
 def wave_sizes(size: int) -> np.ndarray:
-    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency, as in nature."""
+    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency ** SLOPE.
+
+    In nature the slope is about 1 (Field 1987), and so it is in Lucid. A steeper one leaves less of the
+    fine waves that excite a filter without showing what it is for. Waves of ten pixels stay as they are.
+    """
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)[..., None]
+    frequency = np.maximum(frequency, 1 / size)
+    return (size / frequency * (0.1 / frequency) ** (SLOPE - 1)).astype(np.float32)[..., None]
 
 
 def slow_waves(size: int) -> np.ndarray:
@@ -259,13 +267,14 @@ def spectra(images: np.ndarray) -> np.ndarray:
     return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
 
 
-def tiled(spectrum: np.ndarray, seed: int, roll: int) -> np.ndarray:
+def tiled(spectrum: np.ndarray, seed: int) -> np.ndarray:
     """The spectra of images twice as large: the small one four times, and new faint noise.
 
-    The quarters are rolled by `roll` pixels against each other and fade into their neighbours, so that
-    the eye finds less of a repetition.
+    The quarters are rolled by half their side against each other and fade into their neighbours, so
+    that the eye finds less of a repetition.
     """
     half = spectrum.shape[2]
+    roll = half // 2
     amplitudes = spectrum[..., 0] + 1j * spectrum[..., 1]
     tile = np.fft.irfft2(amplitudes * wave_sizes(half)[..., 0], s=(half, half))
     # 1 in one half of the side, 0 in the other, over an eighth of the side from one to the other.
@@ -355,19 +364,19 @@ class Climber:
                 wave,
                 Looks(tf.TensorSpec([None, 2], tf.int32), transform, transform),
                 tf.TensorSpec([None], tf.int32),
-                number,
+                numbers,
             ],
         )
 
-    def _climb(self, state, waves, weights, moves, filters, rate):
-        """A step for each of `moves`: the new state, and the activations (steps, n)."""
+    def _climb(self, state, waves, weights, moves, filters, rates):
+        """A step for each of `moves` and `rates`: the new state, and the activations (steps, n)."""
         # A loop written out and not converted: AutoGraph would take as long as all the rest of the trace.
         steps = tf.shape(moves.rolls)[0]
         history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
 
         def one_more(number, state, history):
             look = Looks(*(each[number] for each in moves))
-            state, activation = self.step(state, waves, weights, look, filters, rate)
+            state, activation = self.step(state, waves, weights, look, filters, rates[number])
             return number + 1, state, history.write(number, activation)
 
         _, state, history = tf.while_loop(
@@ -421,6 +430,12 @@ def begin(spectrum: np.ndarray, waves: np.ndarray) -> State:
     return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0.0))
 
 
+def settling(steps: int) -> np.ndarray:
+    """How large each of so many steps is, (steps,) float32: 1, and less and less in the end."""
+    left = (steps - np.arange(steps)) / max(1.0, SETTLE * steps)
+    return np.minimum(1, left).astype(np.float32)
+
+
 def next_chunk(chunk: int, took: float, seconds: float) -> int:
     """How many steps to take next so that they take about `seconds`, `chunk` having taken `took`."""
     return max(1, int(chunk * seconds / took))
@@ -438,7 +453,6 @@ def ascend(
     rate: float,
     seed: int,
     coarse: bool = False,
-    texture: bool = False,
     thing: bool = False,
     stop: int | None = None,
     seconds: float = 0.1,
@@ -447,12 +461,12 @@ def ascend(
 
     `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
     `coarse` the first three quarters of all steps are done on an image of half the side, which then is
-    laid out as four tiles: a mean over a map does not mind the repetition, and a step costs a quarter.
-    (Enlarging it instead would not help: the network sees a pattern of twice the size as another
-    pattern.) A layer that sees only small parts makes a `texture`, to which any place is alike: then the
-    tile is rolled any way at every step, so that what happens at the border of an image does not become
-    a cross in the middle of the larger one. A `thing` is looked at from further ways, and its waves are
-    stronger the slower they are.
+    laid out as four tiles. It is for layers that see parts much smaller than the tile: they make a
+    texture, to which any place is alike, and a step costs a quarter. The tile is rolled any way at every
+    step, so that what happens at the border of an image does not become a cross in the middle of the
+    larger one. (Enlarging it instead would not help: the network sees a pattern of twice the size as
+    another pattern.) A `thing` is looked at from further ways, and its waves are stronger the slower
+    they are.
 
     Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
     """
@@ -464,8 +478,8 @@ def ascend(
     side = start.shape[2]
     boost = slow_waves(side) if thing else np.float32(1)
     state, first, done, chunk = begin(start / boost, wave_sizes(side) * boost), 0, 0, 1
-    numbers, rate = tf.constant(filters, tf.int32), tf.constant(rate, tf.float32)
-    moves = looks(small or total, side, seed, side / 2 if texture and small else 0.0, thing)
+    numbers, rates = tf.constant(filters, tf.int32), rate * settling(total)
+    moves = looks(small or total, side, seed, side / 2 if small else 0.0, thing)
     for climber, count in climbers:
         copy_weights(climber.network.original, climber.network.network)
         end = min(done + count, stop or done + count)
@@ -475,14 +489,19 @@ def ascend(
             waves = wave_sizes(side) * boost
             some = Looks(*(each[done - first : done - first + chunk] for each in moves))
             state, history = climber.climb(
-                state, waves, waves * wave_counts(side), some, numbers, rate
+                state,
+                waves,
+                waves * wave_counts(side),
+                some,
+                numbers,
+                rates[done : done + chunk],
             )
             done += chunk
             best = pictures(state.best_spectrum.numpy() * boost)
             yield np.tile(best, (1, 2, 2, 1)) if done <= small else best, history.numpy()
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
-                large = tiled(state.best_spectrum.numpy(), seed, side // 2 if texture else 0)
+                large = tiled(state.best_spectrum.numpy(), seed)
                 side, first = 2 * side, small
                 state = begin(large, wave_sizes(side))
                 moves = looks(total - small, side, seed, 0.0)

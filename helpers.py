@@ -370,7 +370,7 @@ def ascend(
         chunk = next_chunk(chunk, time.perf_counter() - start, seconds)
 
 
-RECIPES = {"clear": (80, 0.05), "plain": (40, 4.0)}  # steps and step size, if they are not given
+RECIPES = {"clear": (50, 0.08), "plain": (40, 4.0)}  # steps and step size, if they are not given
 
 
 def visualize(
@@ -395,14 +395,15 @@ def visualize(
 
     `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient, in 40 `steps` of
     4 grey levels (`step_size`, root mean square), and deprocesses the result (Erhan et al. 2009). "clear"
-    moves the waves that the image is a sum of, in 80 steps of Adam at the rate 0.05, and keeps the best
+    moves the waves that the image is a sum of, in 50 steps of Adam at the rate 0.08, and keeps the best
     image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other
     starts, which takes long, unless `rescue` is False.
     The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
     value before the softmax or sigmoid, from looks that differ more, in twice as many steps; `activation`
     then is the probability. `size`, if not given: 128, or that which the layer is made for.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
-    machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side.
+    machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side
+    where the layer sees no more than a quarter of it.
     `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.
 
     ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,
@@ -557,7 +558,9 @@ def frames(
         return
     climber = functools.partial(climber_of, model, layer, order["precision"])
     half, thing = size // 2, not networks.gives_maps(model, layer)
-    coarse = order["coarse"] and not thing and size == 2 * half >= 2 * engine.SMALLEST_TILE
+    # What sees more than a quarter of the image's side would show the tile four times.
+    texture = not thing and receptive_field(model, layer) <= size // 4
+    coarse = order["coarse"] and texture and size == 2 * half >= 2 * engine.SMALLEST_TILE
     first = steps // 2 if leak else 0
     yield from engine.ascend(
         [*([(climber(True), first)] if leak else []), (climber(False), steps - first)],
@@ -568,7 +571,6 @@ def frames(
         rate=order["step_size"],
         seed=seed,
         coarse=coarse and start is None and not leak and fits(model, layer, half),
-        texture=receptive_field(model, layer) <= half // 2,
         thing=thing,
         stop=stop,
         seconds=seconds,

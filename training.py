@@ -15,6 +15,7 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import ctypes
 import hashlib
 import io
 import itertools
@@ -601,8 +602,18 @@ outputs would differ from the committed ones. `git checkout models` brings the p
 """
 
 
+def keep_memory() -> None:
+    """Has glibc keep what is freed: else a fifth of the time goes into fetching the same pages again."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(-8, 1)  # M_ARENA_MAX: one heap
+        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from it, too
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and go back to it
+
+
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
+    keep_memory()
     name = (*arguments, "pocketvgg")[0]
     if len(arguments) > 1 or name not in NETWORKS:
         print(f"usage: python training.py [{' | '.join(NETWORKS)}]", file=sys.stderr)

@@ -3,9 +3,11 @@
     python tests/benchmark_truth.py            # in the environment of tests/benchmark.py
 
 For each way of drawing: pictures with activation 0; their activation against the best of 3,000 real
-images; how often an independent network sees in them one of the filter's three preferred patterns; and
-how often a machine player, shown the pictures, tells which of two real images excites the filter more.
-Every way takes the same number of steps. Prints tables and draws them to media/benchmark_truth.png.
+images, and how many reach it; how often an independent network sees in them one of the filter's three
+preferred patterns; and how often a machine player, shown the picture, tells which of two real images
+excites the filter more. Every way takes the same number of steps, and of every eighth filter a second
+picture with the number that it takes if it is not told one. Prints tables and draws them to
+media/benchmark_truth.png.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import benchmark
 import keras
@@ -30,14 +33,14 @@ STEPS, SIZE = 80, 128
 Row = list[str]
 
 
-def clear(model, layer, filters):
+def clear(model, layer, filters, steps):
     """The default recipe, rescue and all."""
-    return np.stack([p.image for p in helpers.visualize(model, layer, filters, steps=STEPS)])
+    return np.stack([p.image for p in helpers.visualize(model, layer, filters, steps=steps)])
 
 
-def plain(model, layer, filters):
+def plain(model, layer, filters, steps):
     """The loop of chapter 4."""
-    pictures = helpers.visualize(model, layer, filters, steps=STEPS, recipe="plain")
+    pictures = helpers.visualize(model, layer, filters, steps=steps, recipe="plain")
     return np.stack([picture.image for picture in pictures])
 
 
@@ -48,7 +51,7 @@ def sized(model):
     return copy
 
 
-def maco(model, layer, filters):
+def maco(model, layer, filters, steps):
     """Fel et al. 2023, MaCo: phases only, by Xplique, with its spectrum of ImageNet; 8 crops, not 32."""
     from xplique.features_visualizations import Objective
     from xplique.features_visualizations import maco as draw
@@ -57,7 +60,7 @@ def maco(model, layer, filters):
     for number in filters:
         picture, _ = draw(
             Objective.channel(model, layer, int(number)),
-            nb_steps=STEPS,
+            nb_steps=steps,
             nb_crops=8,
             values_range=(0, 255),
             custom_shape=(SIZE, SIZE),
@@ -69,23 +72,31 @@ def maco(model, layer, filters):
 def by_benchmark(contender: Callable, small: bool = False) -> Callable:
     """A contender of the speed benchmark, eight filters at a time as there."""
 
-    def draw(model, layer, filters):
+    def draw(model, layer, filters, steps):
         use = sized(model) if small else model
         parts = [filters[start : start + 8] for start in range(0, len(filters), 8)]
-        return np.concatenate([contender(use, layer, part, STEPS) for part in parts])
+        return np.concatenate([contender(use, layer, part, steps) for part in parts])
 
     return draw
 
 
-# How to draw, and of how many filters one is drawn where all would take hours.
-WAYS: dict[str, tuple[Callable, int]] = {
-    "ours, clear": (clear, 1),
-    "ours, plain": (plain, 1),
-    "Xplique, Fourier": (by_benchmark(benchmark.xplique, small=True), 1),
-    "tf-keras-vis": (by_benchmark(benchmark.tf_keras_vis), 4),
-    "Xplique, MaCo": (maco, 16),
+class Way(NamedTuple):
+    """How to draw, of how many filters one is drawn where all would take hours, and its own steps."""
+
+    draw: Callable
+    every: int
+    steps: int | None  # that it takes if it is not told how many; None: as it decides
+
+
+WAYS = {
+    "ours, clear": Way(clear, 1, None),
+    "ours, plain": Way(plain, 1, None),
+    "Xplique, Fourier": Way(by_benchmark(benchmark.xplique, small=True), 1, 256),
+    "tf-keras-vis": Way(by_benchmark(benchmark.tf_keras_vis), 4, 200),
+    "Xplique, MaCo": Way(maco, 16, 256),
 }
-HEAD = "filters|dead|median|worst|in top 3|machine".split("|")
+OWN = 8  # with its own number of steps each draws every eighth filter
+HEAD = "filters|dead|median|≥ 1|worst|in top 3|machine".split("|")
 
 
 def measured(model, judge, layer, real, filters, images) -> Row:
@@ -108,23 +119,28 @@ def measured(model, judge, layer, real, filters, images) -> Row:
         str(len(filters)),
         str(int((own <= 0).sum())),
         f"{np.median(share):.2f}",
+        f"{np.mean(share >= 1):.0%}",
         f"{share.min():.2f}",
         f"{agree:.0%}",
         f"{right:.0%}",
     ]
 
 
-def table(name: str, ways: dict[str, tuple[Callable, int]], judge: keras.Model) -> list[Row]:
+def table(name: str, ways: dict[str, Way], judge: keras.Model) -> list[Row]:
     """All ways of drawing for one network, layer by layer."""
     model, rows = helpers.load_model(name), [[f"{name}: {STEPS} steps, {SIZE} px", *HEAD]]
     for layer in LAYERS:
         real = scores.reality(model, layer, count=3000)
         firing = [int(each) for each in np.flatnonzero(real.answers.max(axis=0) > 0)]
-        for way, (draw, every) in ways.items():
-            filters = firing[::every]
-            images = draw(model, layer, filters)
-            rows.append([f"{layer}, {way}", *measured(model, judge, layer, real, filters, images)])
-            print(rows[-1], flush=True)
+        for called, way in ways.items():
+            for label, steps, filters in (
+                (called, STEPS, firing[:: way.every]),
+                (f"{called}, its own steps", way.steps, firing[:: max(OWN, way.every)]),
+            ):
+                images = way.draw(model, layer, filters, steps)
+                row = measured(model, judge, layer, real, filters, images)
+                rows.append([f"{layer}, {label}", *row])
+                print(rows[-1], flush=True)
         asked = scores.questions(real, firing)
         for shown, picks in (
             (
@@ -134,9 +150,7 @@ def table(name: str, ways: dict[str, tuple[Callable, int]], judge: keras.Model) 
             ("nothing", [scores.machine_choice(judge, q, None) for q in asked]),
         ):
             right = np.mean([pick == q.right for pick, q in zip(picks, asked, strict=True)])
-            rows.append(
-                [f"{layer}, shown {shown}", str(len(firing)), "", "", "", "", f"{right:.0%}"]
-            )
+            rows.append([f"{layer}, shown {shown}", str(len(firing)), *[""] * 5, f"{right:.0%}"])
             print(rows[-1], flush=True)
     return rows
 
@@ -152,7 +166,7 @@ def main() -> None:
     judge = helpers.load_model("pocketvgg_judge")
     tables = [
         table("pocketvgg", ours if options.ours else WAYS, judge),
-        table("pocketvgg_robust", ours, judge),
+        table("pocketvgg_plain", ours, judge),
     ]
     title = (
         f"{datetime.date.today()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}. Of the pictures: "

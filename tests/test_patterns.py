@@ -1,4 +1,4 @@
-"""The drawn world, PocketVGG's weights, and their training."""
+"""The drawn world, and PocketVGG's weights."""
 
 import hashlib
 import itertools
@@ -121,7 +121,6 @@ def test_no_two_patterns_are_drawn_alike():
         (lambda: patterns.images(1, 0, 100_000), ["size", "100000", "1,024"]),
         (lambda: patterns.build((1, 2)), ["widths", "five", "(1, 2)"]),
         (lambda: patterns.build((8, 8, 0, 8, 8)), ["widths", "0"]),
-        (lambda: patterns.train(count=0), ["count", "0"]),
     ],
 )
 def test_a_bad_call_says_what_was_given_and_what_is_allowed(call, words):
@@ -192,11 +191,12 @@ def test_the_files_are_small_and_agree_with_each_other(name):
     folder = ROOT / "models"
     data = (folder / f"{name}.npz").read_bytes()
     about = json.loads((folder / f"{name}.json").read_text())
-    assert len(data) == about["bytes"] <= 1_000_000
+    assert len(data) == about["bytes"] <= 1_500_000
     assert sha256(data) == about["sha256"]
     arrays = np.load(folder / f"{name}.npz", allow_pickle=False)
     assert all(array.dtype == np.float16 for array in arrays.values())
-    assert sum(array.size for array in arrays.values()) == about["parameters"]
+    stages = len({key.rpartition("/")[0] for key in arrays})
+    assert sum(array.size for array in arrays.values()) == stages * about["parameters"]
     confusion = np.array(about["confusion"])
     assert confusion.sum() == about["test_images"]
     assert np.trace(confusion) / confusion.sum() == pytest.approx(about["accuracy"], abs=1e-4)
@@ -205,12 +205,6 @@ def test_the_files_are_small_and_agree_with_each_other(name):
     assert all(f"| {pattern} |" in card for pattern in patterns.NAMES)
     assert about["widths"] == list(patterns.NETWORKS[name].widths)
     assert about.get("noise", 0) == patterns.NETWORKS[name].noise
-
-
-def test_a_network_that_does_not_exist_is_not_trained(tmp_path):
-    with pytest.raises(ValueError, match="no network 'pocketvg'; did you mean 'pocketvgg'"):
-        patterns.train(tmp_path, "pocketvg")
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_stated_accuracy_holds_on_images_that_nobody_has_used(pocketvgg):
@@ -247,7 +241,7 @@ def test_one_flipped_bit_is_found(copy, place):
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_missing_file_is_named(copy, suffix):
     copy.with_suffix(suffix).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"pocketvgg\{suffix}.*`python patterns.py train`"):
+    with pytest.raises(FileNotFoundError, match=rf"pocketvgg\{suffix}.*`python training.py`"):
         patterns.load(copy)
 
 
@@ -305,7 +299,7 @@ def test_weights_for_other_patterns_are_refused(copy):
     about = json.loads(copy.with_suffix(".json").read_text())
     about["names"] = about["names"][::-1]
     copy.with_suffix(".json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"other patterns.*`python patterns.py train`"):
+    with pytest.raises(ValueError, match=r"other patterns.*`python training.py`"):
         patterns.load(copy)
 
 
@@ -313,34 +307,3 @@ def test_a_file_that_is_no_archive_is_refused(copy):
     publish(copy, b"no archive" * 1000)
     with pytest.raises(ValueError, match=r"pocketvgg\.npz: .*`git checkout models`"):
         patterns.load(copy)
-
-
-# ---------------------------------------------------------------- training
-
-
-@pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_robust"])
-def test_a_short_training_writes_files_that_load(tmp_path, name):
-    import keras
-
-    policy = keras.config.dtype_policy().name
-    folder = tmp_path / "new" / "models"
-    about = patterns.train(folder, name, count=135, epochs=1, test_count=90, widths=(4, 4, 4, 4, 4))
-    assert keras.config.dtype_policy().name == policy
-    files = sorted(file.name for file in folder.iterdir())
-    assert files == ["README.md", f"{name}.json", f"{name}.npz"]
-    assert json.loads((folder / f"{name}.json").read_text()) == about
-    assert about["noise"] == (12 if name == "pocketvgg_robust" else 0)
-    model = patterns.load(folder / f"{name}.npz")
-    assert model.name == name
-    pictures, labels = patterns.images(90, about["test_seed"])
-    right = (model.predict(pictures, verbose=0).argmax(axis=1) == labels).sum()
-    assert abs(right / 90 - about["accuracy"]) <= 1.5 / 90  # a tie may fall either way
-    assert model.count_params() == about["parameters"]
-
-
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "now"], ["--help"]])
-def test_an_unknown_command_line_gets_one_line_of_usage(arguments):
-    result = run("patterns.py", *arguments)
-    assert result.returncode == 2 and result.stdout == ""
-    names = "pocketvgg | pocketvgg_robust | pocketvgg_judge"
-    assert result.stderr.strip() == f"usage: python patterns.py train [{names}]"

@@ -97,3 +97,30 @@ def test_the_code_is_tidy(command):
         [sys.executable, "-m", *command.split()], cwd=COURSE, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_five_pictures_of_vgg16_are_made_by_one_command(tmp_path):
+    """With a network of VGG16's names and numbers of filters, but of one pixel to a kernel."""
+    import keras
+
+    import helpers
+
+    (command,) = blocks("bash", "The networks")
+    assert command.endswith("tools/seeds.py seeds")
+    x = image = keras.Input((None, None, 3))
+    for name in ("block1_conv1", "block2_conv1", "block2_conv2", "block3_conv3", "block5_conv3"):
+        count = {"1": 64, "2": 128, "3": 256, "5": 512}[name[5]]
+        x = keras.layers.Conv2D(count, 1, name=name)(x)  # without a ReLU none is dead
+    keras.Model(image, x, name="stand_in").save(tmp_path / "stand_in.keras")
+    subprocess.run(
+        [sys.executable, COURSE / "tools/seeds.py", "seeds"],
+        cwd=tmp_path,
+        env={**os.environ, "COURSE_MODEL": str(tmp_path / "stand_in.keras")},
+        check=True,
+    )
+    made = {path.name for path in (tmp_path / "seeds").iterdir()}
+    asked = "block1_conv1_23 block2_conv1_51 block2_conv2_40 block3_conv3_80 block5_conv3_302"
+    assert made == {f"{name}.png" for name in asked.split()} | {"vgg16.jpg"}
+    model = helpers.load_model(tmp_path / "stand_in.keras")
+    again = helpers.rerun(tmp_path / "seeds" / "block5_conv3_302.png", model)
+    assert (again.layer, again.filter) == ("block5_conv3", 302)

@@ -141,30 +141,6 @@ def test_the_judge_and_the_preferred_patterns(model, pictures, table, real):
         assert score.verdict in str(score) and score.preferred[0] in str(score)
 
 
-def test_the_judge_is_independent(model):
-    judge, twin = (helpers.load_model(f"pocketvgg_{name}") for name in ("judge", "robust"))
-    assert judge.name == "pocketvgg_judge" and twin.name == "pocketvgg_robust"
-    widths = [model.get_layer(n).filters for n in helpers.conv_layers(model)]
-    assert [twin.get_layer(n).filters for n in helpers.conv_layers(twin)] == widths
-    others = [judge.get_layer(n).filters for n in helpers.conv_layers(judge)]
-    assert all(a != b for a, b in zip(others, widths, strict=True))
-    plans = patterns.NETWORKS
-    drawn = {plan.seed + size for plan in plans.values() for size in (1, *patterns.SHARES)}
-    assert plans["pocketvgg_judge"].seed != plans["pocketvgg"].seed and 123 not in drawn
-
-
-def test_the_twin_withstands_noise_that_the_network_does_not(model):
-    import tensorflow as tf
-
-    images, labels = patterns.images(300, seed=20_000)
-    rights = []
-    for network in (model, helpers.load_model("pocketvgg_robust")):
-        noisy = patterns.fgsm(network, tf.constant(images), tf.constant(labels), tf.constant(8.0))
-        assert np.abs(noisy - images.astype("f4")).max() <= 8.001
-        rights.append(np.mean(network(noisy).numpy().argmax(axis=1) == labels))
-    assert rights[1] > 0.5 > rights[0]
-
-
 def test_a_network_that_knows_no_patterns_is_scored_without_a_judge():
     network = small_network()
     picture = helpers.visualize(network, "two", [1], steps=4, size=32, rescue=False)[0]

@@ -38,6 +38,8 @@ import loader
 import patterns
 import why
 
+CLASSES = [1, 84, 107, 130, 277, 323, 340, 985]  # goldfish, peacock, jellyfish, flamingo, ...
+
 
 def write(name: str, data: bytes) -> None:
     """Writes media/NAME and says so."""
@@ -75,6 +77,62 @@ def pocketvgg() -> list[helpers.FilterPicture]:
     write("pocketvgg.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
     chosen = [("block2_conv2", 6), ("block3_conv3", 13), ("block5_conv2", 2)]
     return [helpers.visualize(model, layer, [number])[0] for layer, number in chosen]
+
+
+def true_network(name: str) -> keras.Model:
+    """A network of FOLDER's true_networks.py, which has weights that Keras does not offer."""
+    if FOLDER is None:
+        raise FileNotFoundError("true_networks.py: no folder with weights was given")
+    sys.path.insert(0, str(FOLDER))
+    import true_networks
+
+    return helpers.load_model(getattr(true_networks, name)())
+
+
+VGG19_SIZES = {  # pixels, so that what a value depends on fits in
+    "block1_conv2": 128,
+    "block2_conv2": 128,
+    "block3_conv4": 128,
+    "block4_conv4": 128,
+    "block5_conv4": 256,
+}
+
+
+def imagenet_vgg19() -> list[helpers.FilterPicture]:
+    """VGG19: sixteen filters of the last layer of each block; returns some good ones."""
+    model, sheet = true_network("vgg19"), []
+    for layer, size in VGG19_SIZES.items():
+        begun = time.perf_counter()
+        pictures = helpers.visualize(model, layer, range(16), size=size)
+        minutes = (time.perf_counter() - begun) / 60
+        status = [picture.status for picture in pictures]
+        counts = ", ".join(f"{status.count(each)} {each}" for each in ("alive", "rescued", "dead"))
+        print(f"VGG19 {layer}: {counts}; {minutes:.1f} minutes")
+        sheet += pictures
+    labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
+    write("vgg19.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
+    last = [p for p in sheet if p.layer == "block5_conv4"]
+    labels = [f"{p.filter}" for p in last]
+    write("vgg19_block5.jpg", helpers.jpeg(helpers.grid(last, labels=labels, columns=8, tile=1.9)))
+    chosen = {("block3_conv4", 3), ("block5_conv4", 0), ("block5_conv4", 4)}
+    return [p for p in sheet if (p.layer, p.filter) in chosen]
+
+
+def imagenet_googlenet() -> list[helpers.FilterPicture]:
+    """GoogLeNet: eight filters of each of its mixed layers, and eight classes; returns some good ones."""
+    model = true_network("googlenet")
+    layers = [f"inception_{each}" for each in ("3a", "3b", "4a", "4c", "4e", "5b")]
+    sheet = [
+        p for layer in layers for p in helpers.visualize(model, layer, range(0, 64, 8), size=160)
+    ]
+    labels = [f"{p.layer.removeprefix('inception_')} / {p.filter}" for p in sheet]
+    write("googlenet.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=8, tile=1.3)))
+    names = why.imagenet_names() or [str(number) for number in range(1000)]
+    classes = helpers.visualize(model, "loss3_classifier", CLASSES, size=224)
+    labels = [f"{names[p.filter]} {p.activation:.0%}" for p in classes]
+    figure = helpers.grid(classes, labels=labels, columns=4, tile=2.4)
+    write("googlenet_classes.jpg", helpers.jpeg(figure))
+    return [p for p in classes if p.filter == 130]
 
 
 def vgg16() -> keras.Model:
@@ -138,9 +196,7 @@ def imagenet_answers() -> None:
     write("mobilenetv2_block_13.jpg", helpers.jpeg(helpers.grid(sheet, columns=16, tile=0.95)))
     names = why.imagenet_names() or [str(number) for number in range(1000)]
     begun = time.perf_counter()
-    classes = helpers.visualize(
-        model, "predictions", [1, 84, 107, 130, 277, 323, 340, 985], size=224
-    )
+    classes = helpers.visualize(model, "predictions", CLASSES, size=224)
     print(f"eight classes: {(time.perf_counter() - begun) / 60:.1f} minutes")
     labels = [f"{names[p.filter]} {p.activation:.0%}" for p in classes]
     figure = helpers.grid(classes, labels=labels, columns=4, tile=2.4)
@@ -151,7 +207,13 @@ def imagenet_answers() -> None:
 
 def strip(pictures: list[helpers.FilterPicture]) -> None:
     """The row of pictures at the top of the README."""
-    names = {"pocketvgg": "PocketVGG", "vgg16": "VGG16", "mobilenetv2": "MobileNetV2"}
+    names = {
+        "pocketvgg": "PocketVGG",
+        "vgg16": "VGG16",
+        "vgg19": "VGG19",
+        "googlenet": "GoogLeNet",
+        "mobilenetv2": "MobileNetV2",
+    }
     labels = [
         f"{names[p.recipe['network']]}\n{p.layer.removesuffix('_expand')} / {p.filter}"
         for p in pictures

@@ -1,0 +1,244 @@
+"""How PocketVGG and its relatives are trained, and what is said of them, measured again."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+import patterns  # noqa: E402
+import training  # noqa: E402
+
+TINY = patterns.Plan((4, 5, 6, 7, 8), seed=50, noise=6)
+
+
+def about(name):
+    return json.loads((ROOT / "models" / f"{name}.json").read_text())
+
+
+def at_most_by_chance(share, count):
+    """How far a share of `count` may lie below `share` by chance, about once in a thousand times."""
+    return 3 * math.sqrt(share * (1 - share) / count)
+
+
+# ---------------------------------------------------------------- folding
+
+
+def test_a_folded_network_answers_as_the_trained_one():
+    model = training.normalised(TINY)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            count = layer.gamma.shape[0]
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 2, count),
+                    *rng.normal(size=(2, count)),
+                    rng.uniform(0.2, 3, count),
+                ]
+            )
+    images = patterns.images(6, seed=2, size=64)[0].astype(np.float32)
+    arrays = training.folded(model)
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
+    published = patterns.put_weights(patterns.build(TINY.widths), arrays)
+    expected = tf.nn.softmax(model(images, training=False)).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.01, "the answers differ from image to image"
+    assert np.allclose(published(images), expected, atol=0.01)
+    values = training.logits(published)(images).numpy()
+    assert np.allclose(tf.nn.softmax(values), published(images), atol=1e-5)
+
+
+def test_a_settled_copy_knows_its_maps_and_leaves_the_original_alone():
+    model = training.normalised(TINY)
+    before = [weight.numpy().copy() for weight in model.weights]
+    world = [patterns.images(128, seed=4, size=64)]
+    copy = training.settled(model, world)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.weights, strict=True))
+    first = keras.Model(copy.inputs[0], copy.get_layer("block1_conv1").output)
+    maps = first(world[0][0].astype(np.float32)).numpy()
+    norm = copy.get_layer("block1_conv1_norm")
+    assert np.allclose(norm.moving_mean, maps.mean(axis=(0, 1, 2)), atol=0.02)
+    assert np.allclose(norm.moving_variance, maps.var(axis=(0, 1, 2)), rtol=0.1)
+
+
+# ---------------------------------------------------------------- noise
+
+
+def line(images):
+    """A network of two classes whose gradient is known: bright wins for 0, dark for 1."""
+    brightness = tf.reduce_mean(images, axis=(1, 2, 3))
+    return tf.stack([brightness, -brightness], axis=1) / 50
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_noise_goes_where_it_harms_and_no_further(steps):
+    images = np.full((2, 4, 4, 3), 128, np.uint8)
+    images[1, 0, 0] = (3, 254, 128)  # at the ends of the range there is less room
+    noisy = training.attacked(
+        line, images, np.array([0, 1]), 8.0, keras.random.SeedGenerator(1), steps
+    ).numpy()
+    change = noisy - images
+    assert np.abs(change).max() <= 8.0001 and noisy.min() >= 0 and noisy.max() <= 255
+    # Class 0 is harmed by darkness, class 1 by light; from any start, nearly all pixels get there.
+    assert np.median(change[0]) == pytest.approx(-8, abs=0.01)
+    assert np.median(change[1]) == pytest.approx(8, abs=0.01)
+
+
+def test_noise_is_the_same_for_the_same_seed_only():
+    images, labels = patterns.images(4, seed=1, size=64)
+    network = training.logits(patterns.build(TINY.widths))
+    made = [
+        training.attacked(network, images, labels, 8.0, keras.random.SeedGenerator(seed)).numpy()
+        for seed in (1, 1, 2)
+    ]
+    assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], made[2])
+    model = patterns.build(TINY.widths)
+    shares = [training.under_attack(model, 8, 60, seed=5, size=64) for _ in range(2)]
+    assert shares[0] == shares[1]
+
+
+# ---------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_stages"])
+def test_a_short_training_writes_files_that_load(tmp_path, name):
+    policy = keras.config.dtype_policy().name
+    folder = tmp_path / "new" / "models"
+    facts = training.train(folder, name, count=135, epochs=2, test_count=90, widths=(4, 4, 4, 4, 4))
+    assert keras.config.dtype_policy().name == policy
+    files = sorted(file.name for file in folder.iterdir())
+    assert files == ["README.md", f"{name}.json", f"{name}.npz"]
+    assert json.loads((folder / f"{name}.json").read_text()) == facts
+    assert facts["noise"] == patterns.NETWORKS[name].noise
+    assert facts["log"][-1]["step"] == 2 * 4 and facts["log"][-1]["noise"] == facts["noise"]
+    assert facts["log"][0]["noise"] == 0, "from the start it would learn nothing"
+    model = patterns.load(folder / f"{name}.npz")
+    assert model.name == name
+    pictures, labels = patterns.images(90, facts["test_seed"])
+    right = (model.predict(pictures, verbose=0).argmax(axis=1) == labels).sum()
+    assert abs(right / 90 - facts["accuracy"]) <= 1.5 / 90  # a tie may fall either way
+    assert model.count_params() == facts["parameters"]
+
+
+def test_a_network_that_does_not_exist_is_not_trained(tmp_path):
+    with pytest.raises(ValueError, match="no network 'pocketvg'; did you mean 'pocketvgg'"):
+        training.train(tmp_path, "pocketvg")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options, words", [({"count": 0}, ["count", "0"]), ({"epochs": 0.5}, ["epochs", "0.5"])]
+)
+def test_a_bad_number_is_refused_before_any_drawing(tmp_path, options, words):
+    with pytest.raises(ValueError) as caught:
+        training.train(tmp_path, **options)
+    assert all(word in str(caught.value) for word in words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["pocketvgg", "now"], ["--help"]])
+def test_an_unknown_command_line_gets_one_line_of_usage(arguments):
+    result = subprocess.run(
+        [sys.executable, "training.py", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 2 and result.stdout == ""
+    names = " | ".join(patterns.NETWORKS)
+    assert result.stderr.strip().splitlines()[-1] == f"usage: python training.py [{names}]"
+
+
+# ---------------------------------------------------------------- what the card says
+
+
+@pytest.mark.parametrize("size", [64, 96, 128])
+def test_the_network_names_unseen_pictures_with_and_without_noise(size):
+    model, count = patterns.load(), 450
+    pictures, labels = patterns.images(count, seed=20_000, size=size)
+    right = np.mean(model.predict(pictures, verbose=0).argmax(axis=1) == labels)
+    stated = about("pocketvgg")
+    assert stated["accuracy_by_size"][str(size)] >= 0.993
+    assert right >= 0.993 - at_most_by_chance(0.993, count)
+    under_noise = training.under_attack(model, 8, count, seed=20_001, size=size)
+    assert stated["accuracy_under_noise_of_8"][str(size)]["1 step"] >= 0.96
+    assert under_noise >= 0.96 - at_most_by_chance(0.96, count)
+
+
+@pytest.mark.parametrize("name", patterns.NETWORKS)
+def test_the_kernels_have_left_their_random_start(name):
+    plan, facts = patterns.NETWORKS[name], about(name)
+    start, end = training.normalised(plan), patterns.load(ROOT / "models" / f"{name}.npz")
+    for layer, stated in facts["correlation_with_start"].items():
+        a, b = (np.ravel(each.get_layer(layer).kernel) for each in (start, end))
+        a, b = a - a.mean(), b - b.mean()
+        found = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+        assert found == pytest.approx(stated, abs=0.002)
+        if name == "pocketvgg":
+            assert found <= (0.5 if layer == "block1_conv1" else 0.3)
+
+
+def test_hardly_any_filter_never_fires():
+    model = patterns.load()
+    pictures, _ = patterns.images(400, seed=20_002, size=128)
+    names = [layer.name for layer in model.layers if "conv" in layer.name]
+    maps = keras.Model(model.inputs[0], [model.get_layer(name).output for name in names])
+    answers = maps.predict(pictures, batch_size=50, verbose=0)
+    silent = sum(int((each.max(axis=(0, 1, 2)) <= 0).sum()) for each in answers)
+    total = sum(each.shape[-1] for each in answers)
+    assert silent <= 0.01 * total
+
+
+def test_what_withstands_noise_and_what_does_not():
+    shares = {
+        name: training.under_attack(
+            patterns.load(ROOT / "models" / f"{name}.npz"), 8, 200, seed=20_003, size=64
+        )
+        for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_judge")
+    }
+    assert min(shares["pocketvgg"], shares["pocketvgg_judge"]) > 0.9 > shares["pocketvgg_plain"]
+
+
+def test_the_networks_are_independent():
+    plans = patterns.NETWORKS
+    drawn = [{plan.seed + size for size in (0, 1, *training.SHARES)} for plan in plans.values()]
+    assert len(set.union(*drawn)) == sum(map(len, drawn)), "no two share a seed"
+    assert not set.union(*drawn) & {0, 5, 123}, "nor with the real images of the course"
+    widths = plans["pocketvgg"].widths
+    assert plans["pocketvgg_plain"].widths == widths
+    assert all(a != b for a, b in zip(plans["pocketvgg_judge"].widths, widths, strict=True))
+    networks = [
+        patterns.load(ROOT / "models" / f"{name}.npz")
+        for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_judge")
+    ]
+    # Their first kernels are no more alike, from the closest to the closest, than chance makes them.
+    kernels = [np.asarray(each.get_layer("block5_conv3").bias) for each in networks[:2]]
+    assert abs(np.corrcoef(*kernels)[0, 1]) < 0.4
+
+
+def test_the_stages_lead_from_the_random_start_to_a_trained_network():
+    facts, plan = about("pocketvgg_stages"), patterns.NETWORKS["pocketvgg_stages"]
+    assert facts["bytes"] <= 1_000_000
+    models = patterns.stages()
+    steps = list(models)
+    assert len(steps) == 10 and steps[0] == 0 and steps == sorted(steps)
+    start = np.ravel(training.normalised(plan).get_layer("block3_conv1").kernel)
+    alike = [
+        np.corrcoef(start, np.ravel(each.get_layer("block3_conv1").kernel))[0, 1]
+        for each in models.values()
+    ]
+    assert alike[0] > 0.99 and alike[-1] < 0.3
+    pictures, labels = patterns.images(450, seed=20_004)
+    rights = [
+        np.mean(each.predict(pictures, verbose=0).argmax(axis=1) == labels)
+        for each in models.values()
+    ]
+    assert rights[0] < 0.1 and rights[-1] > 0.9
+    last = patterns.load(ROOT / "models" / "pocketvgg_stages.npz")
+    assert np.array_equal(last(pictures[:5]), models[steps[-1]](pictures[:5]))
