@@ -186,12 +186,25 @@ CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
 EPSILON = (
     0.1  # waves whose gradient is a tenth of the usual move half as far; with 0 they make stars
 )
-SLOPE = 1.5  # waves are as strong as 1 / frequency ** SLOPE; in nature it is about 1
 SHIFT, TURN, SCALE = 4.0, 5.0, 0.05  # pixels, degrees, share: the most that a look is moved
-# A class is a thing that may stand anywhere, in any size: its looks differ more, and so that large
-# shapes come before the grain of fur and petals, slow waves are even stronger.
+# A class is a thing that may stand anywhere, in any size: its looks differ more.
 THING_SHIFT, THING_TURN, THING_SCALE = 1 / 8, 15.0, 0.3  # share of the side, degrees, share
-THING_SLOPE = 0.2  # is added to SLOPE
+
+
+class Slope(NamedTuple):
+    """How strong waves are: as 1 / frequency ** power, those of ten pixels as in nature.
+
+    In nature the power is about 1 (Field 1987), and so it is in Lucid. A higher one leaves less of the fine
+    waves that excite a filter without showing what it is for. Slow waves are at most `most` times as strong
+    as in nature, for they become clouds of colour where a filter does not mind them.
+    """
+
+    power: float
+    most: float
+
+
+# The more of the image a layer sees, the steeper it may be: a texture, a shape, a class.
+TEXTURE, SHAPE, THING = Slope(1.25, 1.5), Slope(1.5, 1.5), Slope(1.7, 6.0)
 SETTLE = 0.5  # the last share of the steps, in which they become smaller and smaller
 
 
@@ -207,21 +220,16 @@ def random_spectrum(size: int, seed: int, channels: int = 3) -> np.ndarray:
 
 
 def wave_sizes(size: int) -> np.ndarray:
-    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency ** SLOPE.
-
-    In nature the slope is about 1 (Field 1987), and so it is in Lucid. A steeper one leaves less of the
-    fine waves that excite a filter without showing what it is for. Waves of ten pixels stay as they are.
-    """
+    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency, as in nature."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    frequency = np.maximum(frequency, 1 / size)
-    return (size / frequency * (0.1 / frequency) ** (SLOPE - 1)).astype(np.float32)[..., None]
+    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)[..., None]
 
 
-def slow_waves(size: int) -> np.ndarray:
-    """How much stronger the waves of a thing are, (size, size // 2 + 1, 1): the slower the more, at least 1."""
+def steeper(size: int, slope: Slope) -> np.ndarray:
+    """How many times as strong as in nature each wave is, (size, size // 2 + 1, 1)."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    boost = (np.sqrt(0.5) / np.maximum(frequency, 1 / size)) ** THING_SLOPE
-    return boost.astype(np.float32)[..., None]
+    boost = (0.1 / np.maximum(frequency, 1 / size)) ** (slope.power - 1)
+    return np.minimum(boost, slope.most).astype(np.float32)[..., None]
 
 
 def wave_counts(size: int) -> np.ndarray:
@@ -454,6 +462,7 @@ def ascend(
     seed: int,
     coarse: bool = False,
     thing: bool = False,
+    slope: Slope = SHAPE,
     stop: int | None = None,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -465,8 +474,8 @@ def ascend(
     texture, to which any place is alike, and a step costs a quarter. The tile is rolled any way at every
     step, so that what happens at the border of an image does not become a cross in the middle of the
     larger one. (Enlarging it instead would not help: the network sees a pattern of twice the size as
-    another pattern.) A `thing` is looked at from further ways, and its waves are stronger the slower
-    they are.
+    another pattern.) A `thing` is looked at from further ways. `slope` says how strong
+    waves are.
 
     Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
     """
@@ -476,7 +485,7 @@ def ascend(
         tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
         start = np.repeat(tile[None], len(filters), axis=0)
     side = start.shape[2]
-    boost = slow_waves(side) if thing else np.float32(1)
+    boost = steeper(side, slope)
     state, first, done, chunk = begin(start / boost, wave_sizes(side) * boost), 0, 0, 1
     numbers, rates = tf.constant(filters, tf.int32), rate * settling(total)
     moves = looks(small or total, side, seed, side / 2 if small else 0.0, thing)
@@ -501,7 +510,8 @@ def ascend(
             yield np.tile(best, (1, 2, 2, 1)) if done <= small else best, history.numpy()
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
-                large = tiled(state.best_spectrum.numpy(), seed)
+                large = tiled(state.best_spectrum.numpy() * boost, seed)
                 side, first = 2 * side, small
-                state = begin(large, wave_sizes(side))
+                boost = steeper(side, slope)
+                state = begin(large / boost, wave_sizes(side) * boost)
                 moves = looks(total - small, side, seed, 0.0)

@@ -560,6 +560,7 @@ def frames(
     half, thing = size // 2, not networks.gives_maps(model, layer)
     # What sees more than a quarter of the image's side would show the tile four times.
     texture = not thing and receptive_field(model, layer) <= size // 4
+    slope = engine.THING if thing else engine.TEXTURE if texture else engine.SHAPE
     coarse = order["coarse"] and texture and size == 2 * half >= 2 * engine.SMALLEST_TILE
     first = steps // 2 if leak else 0
     yield from engine.ascend(
@@ -572,6 +573,7 @@ def frames(
         seed=seed,
         coarse=coarse and start is None and not leak and fits(model, layer, half),
         thing=thing,
+        slope=slope,
         stop=stop,
         seconds=seconds,
     )

@@ -139,7 +139,7 @@ NETWORKS = (
     "ConvNeXtXLarge"
 ).split()
 SAMPLED = (0.1, 0.5, 0.9)  # of the way through the layers
-STEPS, SIZE, WORKERS = 80, 128, (1, 10, 100)
+STEPS, SIZE, WORKERS = helpers.RECIPES["clear"][0], 128, (1, 10, 100)
 SOME = 16  # real images that are measured, of all that count
 
 
@@ -232,9 +232,11 @@ def row(name: str) -> Row:
     model, precision = built(name), engine.fast_precision()
     layers = helpers.conv_layers(model)
     large, small = (multiplications(model, size) for size in (SIZE, SIZE // 2))
-    # As helpers.frames: where the tile does not fit, all steps are done at full size.
+    # As helpers.frames: only what sees little of the image is begun on a tile.
+    fields = {layer: helpers.receptive_field(model, layer) for layer in layers}
+    tiles = {layer: small.get(layer) if fields[layer] <= SIZE // 4 else None for layer in layers}
     work = {
-        layer: 3 * STEPS * (0.75 * small.get(layer, large[layer]) + 0.25 * large[layer])
+        layer: 3 * STEPS * (0.75 * (tiles[layer] or large[layer]) + 0.25 * large[layer])
         for layer in layers
     }
     filters = {layer: helpers.filter_count(model, layer) for layer in layers}

@@ -211,7 +211,7 @@ def test_a_layer_that_was_not_seen_yet(explorer):
     wait(lambda: "filter 30: alive" in facts(explorer) and "60 steps" in facts(explorer))
     idle(explorer)
     waits = []
-    for layer, count in (("block4_conv3", 64), ("block5_conv1", 96), ("block1_conv2", 16)):
+    for layer, count in (("block4_conv3", 80), ("block5_conv1", 128), ("block1_conv2", 16)):
         clear_frames(explorer)
         explorer.locator("select").first.select_option(label=f"{layer} ({count} filters)")
         wait(lambda: len(frames(explorer)) >= 2)

@@ -304,9 +304,9 @@ def test_a_large_layer_has_pages(model):
         explorer.forth.click()
         assert explorer.running
         await finished(explorer)
-        assert explorer.range.value == "filters 64 to 95" and explorer.forth.disabled
+        assert explorer.range.value == "filters 64 to 127" and explorer.forth.disabled
         assert [tile.description.split()[0] for tile in explorer.grid.children] == [
-            str(n) for n in range(64, 96)
+            str(n) for n in range(64, 128)
         ]
         explorer.tiles[5].click()
         await finished(explorer)

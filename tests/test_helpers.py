@@ -85,7 +85,7 @@ def test_activations_of_many_images_do_not_depend_on_the_batch(model):
         [helpers.activations(model, "block4_conv1", image[None]) for image in images]
     )
     assert np.allclose(together, alone, rtol=1e-3, atol=1e-4)
-    assert helpers.activations(model, "block4_conv1", images[:0]).shape == (0, 64)
+    assert helpers.activations(model, "block4_conv1", images[:0]).shape == (0, 80)
 
 
 def test_activations_follow_the_weights():

@@ -487,7 +487,7 @@ def test_describe_tells_pocketvgg():
     assert found.shape == (None, None, 3) and found.doubts == []
     assert found.preprocessing == "inside; black becomes -1, white 1"
     assert [c.name for c in found.convolutions] == helpers.conv_layers(patterns.load())
-    assert [c.filters for c in found.convolutions][::4] == [16, 48, 64, 96]
+    assert [c.filters for c in found.convolutions][::4] == [16, 48, 80, 128]
     assert found.convolutions[-1].field == 196 and found.convolutions[-1].map == (8, 8)
     assert "45 values, softmax, from layer 'predictions'" in str(found)
 
