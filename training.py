@@ -233,8 +233,10 @@ def learn(
     model = normalised(plan)
     count = epochs * sum(math.ceil(len(labels) / BATCH) for _, labels in world)
     wanted = {count if stage is None else stage for stage in (*stages, None)}
-    step, kept, log, begun = trainer(model, count, plan.seed), {}, [], time.perf_counter()
-    recent: list[tuple[float, float]] = []
+    step, begun = trainer(model, count, plan.seed), time.perf_counter()
+    kept: dict[int, dict[str, Array]] = {}
+    log: list[dict] = []
+    recent: list[tuple[float, ...]] = []
     for done, (pictures, labels) in enumerate(
         tqdm(batches(world, plan.seed), "training", count, mininterval=5, unit="step")
     ):
@@ -266,7 +268,7 @@ def settled(model: keras.Model, world: Sequence[tuple[Array, Array]]) -> keras.M
     for layer in copy.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
-    for pictures, _ in itertools.islice(batches(world, seed=0), 50):
+    for pictures, _ in itertools.islice(batches(world, seed=0), 100):
         copy(tf.cast(pictures, tf.float32), training=True)
     return copy
 
@@ -436,8 +438,8 @@ def percent(share: float) -> str:
 
 
 def listed(shares: dict[str, float]) -> str:
-    """{"64": 0.99} as 64: 99%."""
-    return ", ".join(f"{key}: {share:.0%}" for key, share in shares.items())
+    """{"64": 0.993} as 64: 99.3%."""
+    return ", ".join(f"{key}: {percent(share)}" for key, share in shares.items())
 
 
 def card(folder: Path) -> str:

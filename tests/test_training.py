@@ -42,8 +42,9 @@ def test_a_folded_network_answers_as_the_trained_one():
             layer.set_weights(
                 [
                     rng.uniform(0.5, 2, count),
-                    *rng.normal(size=(2, count)),
-                    rng.uniform(0.2, 3, count),
+                    rng.uniform(0, 1, count),
+                    rng.normal(0, 0.1, count),
+                    rng.uniform(0.01, 0.05, count),
                 ]
             )
     images = patterns.images(6, seed=2, size=64)[0].astype(np.float32)
