@@ -676,11 +676,11 @@ class Plan(NamedTuple):
 NETWORKS = {
     "pocketvgg": Plan(WIDTHS, 3000, noise=8),
     # The same layers trained the usual way, for comparison.
-    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=20_000),
+    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=34_000),
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
     # it must not fall for faint noise itself.
-    "pocketvgg_judge": Plan((12, 24, 40, 72, 112), 7000, noise=8, pictures=22_000),
-    "pocketvgg_stages": Plan((8, 12, 16, 24, 32), 9000, noise=4, pictures=20_000, stages=True),
+    "pocketvgg_judge": Plan((12, 24, 40, 72, 112), 7000, noise=8, pictures=44_000),
+    "pocketvgg_stages": Plan((8, 12, 16, 24, 32), 9000, noise=4, pictures=30_000, stages=True),
 }
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # layers in each block, as in VGG16 (Simonyan, Zisserman 2014)
 REPAIR = (

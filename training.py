@@ -49,18 +49,7 @@ BATCH = 64
 RATE, DECAY = 4e-3, 0.6  # the highest learning rate; weight decay, in parts of the learning rate
 PLAIN, RAMP = 0.15, 0.35  # of the steps: without noise; until the noise is as strong as it gets
 EPSILON = 1e-3  # is added to the variance in batch normalisation
-STAGES = (
-    0,
-    10,
-    30,
-    60,
-    100,
-    200,
-    400,
-    700,
-    1100,
-    None,
-)  # steps after which a stage is kept; None: all
+STAGES = (0, 10, 30, 60, 100, 200, 400, 800, None)  # steps after which a stage is kept; None: all
 
 
 # ---------------------------------------------------------------- network

@@ -325,7 +325,7 @@ def test_vgg16_stays_responsive(lab):
         wait(lambda: len(frames(explorer)) >= 5)
         button(explorer, "Stop").click()
         begun = time.monotonic()
-        wait(lambda: re.search(r"\d+ of 80 steps", facts(explorer)))
+        wait(lambda: re.search(r"\d+ of 50 steps", facts(explorer)))
         waits.append(round(1000 * (time.monotonic() - begun)))
         idle(explorer)
         clear_frames(explorer)

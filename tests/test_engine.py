@@ -246,7 +246,7 @@ def test_looks_differ_from_step_to_step_and_by_seed():
         assert np.abs(one - other).max() > 5
     alike = [np.corrcoef(look.ravel(), image.ravel())[0, 1] for look in moved]
     other = np.corrcoef(image[::-1].ravel(), image.ravel())[0, 1]
-    assert min(alike) > other + 0.3  # it is still the same photo
+    assert min(alike) > 2 * other  # it is still the same photo
 
 
 def test_the_first_looks_are_the_same_however_many_follow():

@@ -139,8 +139,8 @@ def test_the_dice_gives_another_start(model):
 def test_a_layer_brings_its_own_filter_range(model):
     async def scenario(explorer):
         explorer.layer.value = "block5_conv1"
-        assert explorer.filter.max == 95
-        explorer.filter.value = 90
+        assert explorer.filter.max == 127
+        explorer.filter.value = 120
         explorer.layer.value = "block1_conv1"
         assert explorer.filter.max == explorer.filter.value == 15
         await finished(explorer)

@@ -331,7 +331,7 @@ def test_progress_counts_every_step(model, monkeypatch):
             bars.append(self)
 
     monkeypatch.setattr(helpers, "tqdm", Bar)
-    helpers.visualize(model, "block1_conv1", range(16), steps=6, size=16)
+    helpers.visualize(model, "block1_conv1", range(16), steps=6, size=16, rescue=False)
     assert bars[0].total == bars[0].n == 16 * 6
 
 

@@ -286,7 +286,7 @@ def test_the_quiz_without_widgets_is_a_picture_that_says_so(model, monkeypatch):
         ({"layer": "block3conv1"}, "did you mean 'block3_conv1'"),
         ({"layer": LAYER, "filters": [99]}, "filter of block3_conv1 must be a whole number"),
         ({"layer": LAYER, "seed": -1}, "seed must be"),
-        ({"layer": "block4_conv2", "filters": [21]}, "too few real images to ask about"),
+        ({"layer": "block3_conv3", "filters": [39]}, "too few real images to ask about"),
     ],
 )
 def test_a_quiz_about_nothing_is_refused(model, call, said):
