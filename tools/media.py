@@ -5,8 +5,10 @@ media/NAME.jpg. Run tools/execute.py first if a notebook has changed. The rest i
 
 The pictures of VGG16 and MobileNetV2 need their ImageNet weights: from Keras' cache, from the
 network, or from FOLDER, which holds a Keras cache in keras/ and VGG16's first two blocks in
-vgg16_blocks1-2.npz (arrays NAME.kernel and NAME.bias). Where they cannot be had, and where there is
-no Chromium for those of the explorer and the gallery, the old picture stays and a line says so.
+vgg16_blocks1-2.npz (arrays NAME.kernel and NAME.bias). Those of VGG19 and GoogLeNet need FOLDER with a
+true_networks.py, whose vgg19() and googlenet() give Keras models for RGB images from 0 to 255. Where
+weights cannot be had, and where there is no Chromium for the explorer and the gallery, the old picture
+stays and a line says so.
 """
 
 from __future__ import annotations
@@ -244,12 +246,18 @@ def main() -> None:
     """Makes all of them; what cannot be made is said and left as it is."""
     from_notebooks()
     world()
-    good = pocketvgg()
-    try:
-        strip(good + imagenet_vgg16() + imagenet_mobilenetv2())
+    good: list[helpers.FilterPicture] = []
+    complete = True
+    for draw in (imagenet_vgg19, imagenet_googlenet, imagenet_vgg16, imagenet_mobilenetv2):
+        try:
+            good += draw()
+        except OSError as error:
+            complete = False
+            print(f"left as they are: the pictures of {draw.__name__} ({error})")
+    good += pocketvgg()
+    if complete:
+        strip(good)
         imagenet_answers()
-    except OSError as error:
-        print(f"left as they are: the pictures of VGG16 and MobileNetV2, and strip.jpg ({error})")
     try:
         explorer()
         gallery()
