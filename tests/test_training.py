@@ -203,7 +203,7 @@ def test_what_withstands_noise_and_what_does_not():
         )
         for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_judge")
     }
-    assert min(shares["pocketvgg"], shares["pocketvgg_judge"]) > 0.8
+    assert min(shares["pocketvgg"], shares["pocketvgg_judge"]) > 0.9
     assert shares["pocketvgg_plain"] < 0.4
 
 
@@ -217,11 +217,13 @@ def test_the_networks_are_independent():
     assert all(a != b for a, b in zip(plans["pocketvgg_judge"].widths, widths, strict=True))
     networks = [
         patterns.load(ROOT / "models" / f"{name}.npz")
-        for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_judge")
+        for name in ("pocketvgg", "pocketvgg_plain")
     ]
-    # Their first kernels are no more alike, from the closest to the closest, than chance makes them.
-    kernels = [np.asarray(each.get_layer("block5_conv3").bias) for each in networks[:2]]
-    assert abs(np.corrcoef(*kernels)[0, 1]) < 0.4
+    # From one start or one sequence of drawings they would stay alike: 0.4 and less at the end, by
+    # the card. The bound is four standard errors of two that have nothing in common.
+    for layer in training.convolutions():
+        one, other = (np.ravel(each.get_layer(layer).kernel) for each in networks)
+        assert abs(np.corrcoef(one, other)[0, 1]) < 4 / one.size**0.5
 
 
 def test_the_stages_lead_from_the_random_start_to_a_trained_network():
@@ -241,6 +243,6 @@ def test_the_stages_lead_from_the_random_start_to_a_trained_network():
         np.mean(each.predict(pictures, verbose=0).argmax(axis=1) == labels)
         for each in models.values()
     ]
-    assert rights[0] < 0.1 and rights[-1] == max(rights) > 0.3
+    assert rights[0] < 0.1 and rights == sorted(rights) and rights[-1] > 0.9
     last = patterns.load(ROOT / "models" / "pocketvgg_stages.npz")
     assert np.array_equal(last(pictures[:5]), models[steps[-1]](pictures[:5]))

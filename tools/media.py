@@ -71,14 +71,13 @@ def world() -> None:
 
 
 def pocketvgg() -> list[helpers.FilterPicture]:
-    """Sixteen filters of the last layer of each block; returns some good ones."""
+    """Sixteen filters of the last layer of each block; returns what the README begins with."""
     model = helpers.load_model("pocketvgg")
     layers = ["block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"]
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16))]
     labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
     write("pocketvgg.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
-    chosen = [("block2_conv2", 6), ("block3_conv3", 13), ("block5_conv2", 2)]
-    return [helpers.visualize(model, layer, [number])[0] for layer, number in chosen]
+    return [p for p in sheet if (p.layer, p.filter) == ("block5_conv3", 2)]
 
 
 def true_network(name: str) -> keras.Model:
@@ -101,7 +100,7 @@ VGG19_SIZES = {  # pixels, so that what a value depends on fits in
 
 
 def imagenet_vgg19() -> list[helpers.FilterPicture]:
-    """VGG19: sixteen filters of the last layer of each block; returns some good ones."""
+    """VGG19: sixteen filters of the last layer of each block; returns what the README begins with."""
     model, sheet = true_network("vgg19"), []
     for layer, size in VGG19_SIZES.items():
         begun = time.perf_counter()
@@ -116,12 +115,13 @@ def imagenet_vgg19() -> list[helpers.FilterPicture]:
     last = [p for p in sheet if p.layer == "block5_conv4"]
     labels = [f"{p.filter}" for p in last]
     write("vgg19_block5.jpg", helpers.jpeg(helpers.grid(last, labels=labels, columns=8, tile=1.9)))
-    chosen = {("block3_conv4", 3), ("block5_conv4", 0), ("block5_conv4", 4)}
-    return [p for p in sheet if (p.layer, p.filter) in chosen]
+    chosen = [("block5_conv4", 13), ("block5_conv4", 5), ("block5_conv4", 3), ("block4_conv4", 1)]
+    by_name = {(p.layer, p.filter): p for p in sheet}
+    return [by_name[each] for each in chosen]
 
 
 def imagenet_googlenet() -> list[helpers.FilterPicture]:
-    """GoogLeNet: eight filters of each of its mixed layers, and eight classes; returns some good ones."""
+    """GoogLeNet: eight filters of each of its mixed layers, and eight classes; returns what the README begins with."""
     model = true_network("googlenet")
     layers = [f"inception_{each}" for each in ("3a", "3b", "4a", "4c", "4e", "5b")]
     sheet = [
@@ -134,7 +134,7 @@ def imagenet_googlenet() -> list[helpers.FilterPicture]:
     labels = [f"{names[p.filter]} {p.activation:.0%}" for p in classes]
     figure = helpers.grid(classes, labels=labels, columns=4, tile=2.4)
     write("googlenet_classes.jpg", helpers.jpeg(figure))
-    return [p for p in classes if p.filter == 130]
+    return [p for p in classes if p.filter in (1, 130)]
 
 
 def vgg16() -> keras.Model:
@@ -149,7 +149,7 @@ def vgg16() -> keras.Model:
 
 
 def imagenet_vgg16() -> list[helpers.FilterPicture]:
-    """VGG16: the first layer's kernels, and pictures of blocks 1 and 2; returns some good ones."""
+    """VGG16: the first layer's kernels, and pictures of blocks 1 and 2; returns what the README begins with."""
     model = vgg16()
     kernels = model.get_layer("block1_conv1").get_weights()[0][
         :, :, ::-1
@@ -172,11 +172,11 @@ def imagenet_vgg16() -> list[helpers.FilterPicture]:
         "vgg16_blocks1-2.jpg",
         helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
     )
-    return [helpers.visualize(model, "block2_conv2", [number])[0] for number in (7, 40, 90)]
+    return [p for p in shown if p.layer == "block2_conv2"]
 
 
 def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
-    """MobileNetV2: sixteen filters of five layers; returns some good ones."""
+    """MobileNetV2: sixteen filters of five layers; returns what the README begins with."""
     model = helpers.load_model("mobilenetv2")
     layers = [f"block_{number}_expand" for number in (1, 3, 6, 10, 13)]
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16), size=160)]
@@ -185,8 +185,7 @@ def imagenet_mobilenetv2() -> list[helpers.FilterPicture]:
         "mobilenetv2.jpg",
         helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)),
     )
-    chosen = {("block_6_expand", 15), ("block_10_expand", 14), ("block_13_expand", 13)}
-    return [p for p in sheet if (p.layer, p.filter) in chosen]
+    return [p for p in sheet if (p.layer, p.filter) == ("block_13_expand", 13)]
 
 
 def imagenet_answers() -> None:
@@ -216,8 +215,14 @@ def strip(pictures: list[helpers.FilterPicture]) -> None:
         "googlenet": "GoogLeNet",
         "mobilenetv2": "MobileNetV2",
     }
+    classes = why.imagenet_names() or [f"class {number}" for number in range(1000)]
     labels = [
-        f"{names[p.recipe['network']]}\n{p.layer.removesuffix('_expand')} / {p.filter}"
+        f"{names[p.recipe['network']]}\n"
+        + (
+            classes[p.filter]
+            if p.layer == "loss3_classifier"
+            else f"{p.layer.removesuffix('_expand')} / {p.filter}"
+        )
         for p in pictures
     ]
     write("strip.jpg", helpers.jpeg(helpers.grid(pictures, labels=labels, columns=9, tile=1.35)))
@@ -248,7 +253,7 @@ def main() -> None:
     world()
     good: list[helpers.FilterPicture] = []
     complete = True
-    for draw in (imagenet_vgg19, imagenet_googlenet, imagenet_vgg16, imagenet_mobilenetv2):
+    for draw in (imagenet_googlenet, imagenet_vgg19, imagenet_vgg16, imagenet_mobilenetv2):
         try:
             good += draw()
         except OSError as error:
