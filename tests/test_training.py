@@ -216,8 +216,7 @@ def test_the_networks_are_independent():
     assert plans["pocketvgg_plain"].widths == widths
     assert all(a != b for a, b in zip(plans["pocketvgg_judge"].widths, widths, strict=True))
     networks = [
-        patterns.load(ROOT / "models" / f"{name}.npz")
-        for name in ("pocketvgg", "pocketvgg_plain")
+        patterns.load(ROOT / "models" / f"{name}.npz") for name in ("pocketvgg", "pocketvgg_plain")
     ]
     # From one start or one sequence of drawings they would stay alike: 0.4 and less at the end, by
     # the card. The bound is four standard errors of two that have nothing in common.
