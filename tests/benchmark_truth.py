@@ -1,6 +1,7 @@
 """What the pictures are worth, where the truth is known: PocketVGG, all filters that fire, in one run.
 
-    python tests/benchmark_truth.py            # in the environment of tests/benchmark.py
+    python tests/benchmark_truth.py            # in the environment of tests/benchmark.py, takes hours
+    python tests/benchmark_truth.py --every 4  # for one filter in four
 
 For each way of drawing: pictures with activation 0; their activation against the best of 3,000 real
 images, and how many reach it; how often an independent network sees in them one of the filter's three
@@ -126,16 +127,20 @@ def measured(model, judge, layer, real, filters, images) -> Row:
     ]
 
 
-def table(name: str, ways: dict[str, Way], judge: keras.Model) -> list[Row]:
-    """All ways of drawing for one network, layer by layer."""
+def table(name: str, ways: dict[str, Way], judge: keras.Model, every: int) -> list[Row]:
+    """All ways of drawing for one network, layer by layer, for every so-manyth filter."""
     model, rows = helpers.load_model(name), [[f"{name}: {STEPS} steps, {SIZE} px", *HEAD]]
     for layer in LAYERS:
         real = scores.reality(model, layer, count=3000)
-        firing = [int(each) for each in np.flatnonzero(real.answers.max(axis=0) > 0)]
+        firing = [int(each) for each in np.flatnonzero(real.answers.max(axis=0) > 0)][::every]
         for called, way in ways.items():
             for label, steps, filters in (
-                (called, STEPS, firing[:: way.every]),
-                (f"{called}, its own steps", way.steps, firing[:: max(OWN, way.every)]),
+                (called, STEPS, firing[:: max(way.every // every, 1)]),
+                (
+                    f"{called}, its own steps",
+                    way.steps,
+                    firing[:: max(OWN // every, way.every // every, 1)],
+                ),
             ):
                 images = way.draw(model, layer, filters, steps)
                 row = measured(model, judge, layer, real, filters, images)
@@ -161,12 +166,15 @@ def main() -> None:
         "--picture", type=Path, default=benchmark.COURSE / "media/benchmark_truth.png"
     )
     parser.add_argument("--ours", action="store_true", help="leave the other libraries out")
+    parser.add_argument(
+        "--every", type=int, default=1, help="4: one filter in four, for a quick look"
+    )
     options = parser.parse_args()
     ours = {way: each for way, each in WAYS.items() if way.startswith("ours")}
     judge = helpers.load_model("pocketvgg_judge")
     tables = [
-        table("pocketvgg", ours if options.ours else WAYS, judge),
-        table("pocketvgg_plain", ours, judge),
+        table("pocketvgg", ours if options.ours else WAYS, judge, options.every),
+        table("pocketvgg_plain", ours, judge, options.every),
     ]
     title = (
         f"{datetime.date.today()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}. Of the pictures: "
