@@ -6,8 +6,6 @@ from xdist.scheduler import LoadScopeScheduling
 
 # The committed outputs are PocketVGG's; kernels started by the tests inherit this.
 os.environ["COURSE_MODEL"] = "pocketvgg"
-# As helpers.py does: some test files import TensorFlow before it, and it reads this only once.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def pytest_collectstart(collector):
