@@ -1,25 +1,49 @@
 """Settings that the tests and the notebooks share."""
 
 import os
+import re
 
-from xdist.scheduler import LoadScopeScheduling
+import nbformat
+from nbval.plugin import IPyNbCell, IPyNbFile
 
 # The committed outputs are PocketVGG's; kernels started by the tests inherit this.
 os.environ["COURSE_MODEL"] = "pocketvgg"
+# As helpers.py has it. Many tests import TensorFlow first, and it reads this once.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Two processes side by side, see pyproject.toml, are faster if each of them keeps to one thread.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
 def pytest_collectstart(collector):
-    """Leaves stderr out of the comparison: TensorFlow's remarks on the processor and progress bars land there."""
-    if hasattr(collector, "skip_compare"):
+    """Prepares a notebook: stderr is not compared, and its exercises are solved in the end."""
+    if isinstance(collector, IPyNbFile):
+        # TensorFlow's remarks on the processor and progress bars land there.
         collector.skip_compare += ("stderr",)
+        collect = collector.collect
+        collector.collect = lambda: [*collect(), *solved(collector)]
 
 
-class Scheduler(LoadScopeScheduling):
-    """Keeps what shares fixtures or a kernel in one process; each chapter with its solutions stands alone."""
-
-    def _split_scope(self, nodeid):
-        return nodeid if "test_the_solutions_are_right" in nodeid else super()._split_scope(nodeid)
-
-
-def pytest_xdist_make_scheduler(config, log):
-    return Scheduler(config, log)
+def solved(notebook):
+    """Cells that run after those of a chapter: each exercise with its solution, which must be right."""
+    cells = notebook.nb.cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    solutions = iter(
+        re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)\n```", prose, re.DOTALL)
+    )
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    right = nbformat.v4.new_output("stream", text="Right.\n")
+    for number, cell in enumerate(code):
+        if "# Exercise" not in cell.source:
+            continue
+        source = cell.source.partition("# Exercise")[0] + next(solutions)
+        if "\ncheck(" not in source:  # then it stands in the next cell
+            source += "\n" + code[number + 1].source
+        yield IPyNbCell.from_parent(
+            notebook,
+            name=f"Solution {number}",
+            cell_num=number,
+            cell=nbformat.v4.new_code_cell(source, outputs=[right], execution_count=1),
+            options={"check": True, "check_exception": False, "skip": False},
+        )
+    assert next(solutions, None) is None, f"{notebook.name} has more solutions than exercises"

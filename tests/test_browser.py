@@ -69,7 +69,7 @@ def explorer_in(browser, address, path):
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     explorer = open_explorer(page, address, path)
     # Cells that still run would keep the explorer waiting.
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").last.wait_for(timeout=120_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").last.wait_for(timeout=300_000)
     explorer.evaluate(WATCH)
     return explorer
 
@@ -84,7 +84,7 @@ def explorer(lab):
     found.page.close()
 
 
-def wait(condition, seconds=60):
+def wait(condition, seconds=300):
     """Waits until `condition()` holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -121,7 +121,7 @@ def button(explorer, name):
 
 def idle(explorer):
     """Waits until there is nothing to stop."""
-    button(explorer, "Run").wait_for(timeout=60_000)
+    button(explorer, "Run").wait_for(timeout=300_000)
 
 
 def clear_frames(explorer):
@@ -228,7 +228,7 @@ def test_a_tile_of_the_sheet_chooses_its_filter(explorer):
     explorer.locator("select").first.select_option(label="block3_conv1 (48 filters)")
     idle(explorer)
     button(explorer, "all filters").click()
-    explorer.get_by_text("filters 0 to 47", exact=True).wait_for(timeout=60_000)
+    explorer.get_by_text("filters 0 to 47", exact=True).wait_for(timeout=300_000)
     tile = explorer.get_by_role("button", name="23", exact=True)
     assert "url(" in tile.evaluate("tile => getComputedStyle(tile).backgroundImage")
     tile.click()
@@ -299,7 +299,7 @@ def test_a_cell_run_again_leaves_one_explorer(lab):
     assert output.inner_text().strip() == "1"
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.get_by_text("[6]:").first.wait_for(timeout=60_000)
+    page.get_by_text("[6]:").first.wait_for(timeout=300_000)
     wait(lambda: output.inner_text().strip() == "1", 20)
     assert page.locator(".jp-OutputArea-output select").count() == 3  # layer, size, recipe
     page.close()

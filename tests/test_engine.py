@@ -257,20 +257,32 @@ def test_the_first_looks_are_the_same_however_many_follow():
 
 
 def test_alone_or_among_64_the_picture_is_the_same(model):
-    call = {"steps": 30, "size": 64}
     for layer, recipe in (("block4_conv1", "clear"), ("block3_conv1", "plain")):
         count = helpers.filter_count(model, layer)
-        # Convolutions of one image and of many may add up in another order.
-        for precision, tolerance in (("float32", 0.01), ("bfloat16", 2)):
-            options = {"precision": precision, "recipe": recipe, **call}
-            many = helpers.visualize(model, layer, range(count), **options)
-            for number in (0, 5, count - 1):
+        # Convolutions of one image and of many may add up in another order. A climb makes more of such
+        # a difference the longer it is, so it is a short one of which the pixels are compared.
+        for precision, beside, steps, tolerance in (
+            ("float32", count, 5, 0.01),
+            ("bfloat16", 8, 10, 2),  # slow on processors without it
+        ):
+            options = {"precision": precision, "recipe": recipe, "steps": steps, "size": 64}
+            options["rescue"] = False
+            many = helpers.visualize(model, layer, range(beside), **options)
+            for number in (0, 5, beside - 1):
                 alone = helpers.visualize(model, layer, [number], **options)[0]
                 other = many[number]
                 assert alone.recipe == other.recipe and alone.status == other.status
                 assert np.abs(alone.image - other.image.astype(float)).mean() <= tolerance
                 if precision == "float32":
                     assert np.allclose(alone.history, other.history, rtol=1e-3)
+
+
+def test_alone_or_among_many_a_long_climb_comes_as_far(model):
+    call = {"precision": "float32", "size": 64}
+    many = helpers.visualize(model, "block5_conv3", range(8), **call)
+    for number in (1, 6):
+        alone = helpers.visualize(model, "block5_conv3", [number], **call)[0]
+        assert alone.activation == pytest.approx(many[number].activation, rel=0.1)
 
 
 def test_batches_split_by_memory_change_nothing(model, monkeypatch):
@@ -357,17 +369,17 @@ def test_contrast_is_bounded(model):
 def test_early_steps_on_a_tile_reach_more_in_the_same_time(model):
     """A step on the tile costs a quarter: 40 steps with it are 17.5 whole ones."""
     gains = []
-    for layer in ("block2_conv1", "block4_conv2"):
-        tiled = helpers.visualize(model, layer, range(24), steps=40, precision="float32")
+    for layer in ("block2_conv1", "block2_conv2"):
+        tiled = helpers.visualize(model, layer, range(12), steps=40, precision="float32")
         whole = helpers.visualize(
-            model, layer, range(24), steps=18, precision="float32", coarse=False
+            model, layer, range(12), steps=18, precision="float32", coarse=False
         )
         gains += [
             a.activation / b.activation
             for a, b in zip(tiled, whole, strict=True)
             if a.status == b.status == "alive"
         ]
-    assert len(gains) > 40 and np.exp(np.mean(np.log(gains))) > 1.2
+    assert len(gains) > 18 and np.exp(np.mean(np.log(gains))) > 1.2
 
 
 def test_pictures_excite_their_filters_more_than_the_world_does(model):

@@ -1,6 +1,7 @@
-"""The notebooks as files, the code in them held against helpers, and their exercises.
+"""The notebooks as files, and the code in them held against helpers.
 
-That they run and give the stored outputs is nbval's business (see pyproject.toml).
+That they run and give the stored outputs, and that the solutions are right, is nbval's business (see
+conftest.py).
 """
 
 import ast
@@ -18,7 +19,6 @@ import nbformat
 import numpy as np
 import pytest
 import tensorflow as tf
-from nbclient import NotebookClient
 from PIL import Image
 
 import helpers
@@ -305,73 +305,6 @@ def test_chapter_10_looks_families_and_partners(model):
     one, two = answers[:, 3], answers[:, [5, 6]]
     expected = max(np.corrcoef(one, two[:, k])[0, 1] for k in (0, 1))
     assert taught["partners"](answers[:, [3]], two)[1][0] == pytest.approx(expected, abs=1e-4)
-
-
-# ---------------------------------------------------------------- exercises
-
-
-def needed(cells, wanted):
-    """The cells that `wanted` ones build upon, these among them, in their order.
-
-    That is each one that binds or changes a name which a needed one after it reads.
-    """
-    names, kept = set(), []
-    for cell in reversed(cells):
-        nodes = list(ast.walk(ast.parse(cell.source)))
-        read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-        bound = set()
-        for node in nodes:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                bound.add(node.name)
-            elif isinstance(node, ast.alias):
-                bound.add((node.asname or node.name).split(".")[0])
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                bound.add(node.id)
-            # A part of something is set, or a method called for what it does: model.set_weights(…).
-            changed = None
-            if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
-                changed = node
-            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                changed = node.value.func
-            while isinstance(changed, (ast.Attribute, ast.Subscript, ast.Call)):
-                changed = changed.func if isinstance(changed, ast.Call) else changed.value
-                if isinstance(changed, ast.Name):
-                    bound.add(changed.id)
-        if cell in wanted or names & bound:
-            kept.append(cell)
-            names |= read
-    return kept[::-1]
-
-
-@every_notebook
-def test_the_solutions_are_right(path, tmp_path):
-    """Runs the chapter with the solutions in place of the open exercises, as far as these need it."""
-    notebook = nbformat.read(path, as_version=4)
-    solutions = re.findall(
-        r"<summary>Solution</summary>\s+```python\n(.*?)\n```", prose(path), re.DOTALL
-    )
-    exercises = [
-        cell
-        for cell in notebook.cells
-        if cell.source.find("# Exercise") >= 0 and cell.cell_type == "code"
-    ]
-    assert len(solutions) == len(exercises) >= 2
-    for cell, solution in zip(exercises, solutions, strict=True):
-        cell.source = cell.source.partition("# Exercise")[0] + solution
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    checks = [cell for cell in code if re.search(r"^check\(", cell.source, re.MULTILINE)]
-    notebook.cells = needed(code, [*exercises, *checks, code[0]])
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}
-    )
-    client.execute()
-    printed = [
-        output.text
-        for cell in checks
-        for output in cell.outputs
-        if output.output_type == "stream" and output.name == "stdout"
-    ]
-    assert printed == ["Right.\n"] * len(solutions)
 
 
 # ---------------------------------------------------------------- alone in an empty folder, as on Colab
