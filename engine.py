@@ -278,21 +278,23 @@ def spectra(images: np.ndarray) -> np.ndarray:
 def tiled(spectrum: np.ndarray, seed: int) -> np.ndarray:
     """The spectra of images twice as large: the small one four times, and new faint noise.
 
-    The quarters are rolled by half their side against each other and fade into their neighbours, so
-    that the eye finds less of a repetition.
+    Each quarter of the large image is another piece of the tile, which is rolled for it, and fades into
+    its neighbours without losing contrast, so that the eye finds no repetition and no seam.
     """
     half = spectrum.shape[2]
-    roll = half // 2
     amplitudes = spectrum[..., 0] + 1j * spectrum[..., 1]
     tile = np.fft.irfft2(amplitudes * wave_sizes(half)[..., 0], s=(half, half))
+    even = tile.mean(axis=(2, 3), keepdims=True)
     # 1 in one half of the side, 0 in the other, over an eighth of the side from one to the other.
     angle = np.pi * (np.arange(2 * half) + 0.5) / half
     fade = np.clip(0.5 + 1.25 * np.sin(angle), 0, 1)
-    planes = np.zeros((*tile.shape[:2], 2 * half, 2 * half))
-    for down, rows in ((0, fade), (roll, 1 - fade)):
-        for right, columns in ((0, fade), (roll, 1 - fade)):
-            quarter = np.tile(np.roll(tile, (down, right), axis=(2, 3)), (1, 1, 2, 2))
-            planes += rows[:, None] * columns * quarter
+    fades = np.stack([fade, 1 - fade]) / np.hypot(fade, 1 - fade)  # their squares add up to 1
+    planes = even + np.zeros((1, 1, 2 * half, 2 * half))
+    for quarter in range(4):
+        rows, columns = fades[quarter // 2], fades[quarter % 2]
+        roll = [int(quarter * share * half) for share in ROLLS]
+        rolled = np.roll(tile - even, roll, axis=(2, 3))
+        planes += rows[:, None] * columns * np.tile(rolled, (1, 1, 2, 2))
     amplitudes = np.fft.rfft2(planes) / wave_sizes(2 * half)[..., 0]
     large = np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
     return large + random_spectrum(2 * half, seed, tile.shape[1])
@@ -450,6 +452,7 @@ def next_chunk(chunk: int, took: float, seconds: float) -> int:
 
 
 COARSE_SHARE = 0.75  # of the steps are done on the tile
+ROLLS = 0.38, 0.62  # shares of the tile's side by which its copies differ, down and right
 SMALLEST_TILE = 32  # pixels; less is all border
 
 
