@@ -401,9 +401,10 @@ def visualize(
     The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
     value before the softmax or sigmoid, from looks that differ more, in twice as many steps; `activation`
     then is the probability. `size`, if not given: 128, or that which the layer is made for.
-    `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what this
-    machine is faster with. `coarse`: "clear" does three quarters of the steps on a tile of half the side
-    where the layer sees no more than a quarter of it.
+    `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what suits this
+    machine (`engine.fast_precision`; the environment variable COURSE_PRECISION overrides it). `coarse`:
+    "clear" does three quarters of the steps on a tile of half the side where the layer sees no more than
+    a quarter of it.
     `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.
 
     ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,

@@ -132,14 +132,42 @@ def test_precision_is_the_faster_one_and_named(model, fast, monkeypatch):
         assert forced.recipe["precision"] == precision
 
 
-def test_a_machine_without_bfloat16_takes_float32(monkeypatch):
-    def convolution(pixels, *_):
-        if pixels.dtype == tf.bfloat16:
-            raise tf.errors.AbortedError(None, None, "no such convolution")
-        return pixels
-
-    monkeypatch.setattr(tf.nn, "conv2d", convolution)
-    assert engine.fast_precision.__wrapped__() == "float32"
+@pytest.mark.parametrize(
+    ("flags", "card", "expected"),
+    [
+        ("fpu sse avx2 fma avx512f amx_bf16 amx_tile", None, "bfloat16"),
+        ("fpu sse avx2 fma avx512f avx512_bf16", None, "bfloat16"),
+        ("fpu sse avx2 fma avx512f avx512_vnni", None, "float32"),
+        ("fpu sse avx2", None, "float32"),
+        (None, None, "float32"),  # no Linux
+        ("fpu avx2", (8, 0), "bfloat16"),
+        ("fpu amx_bf16", (7, 5), "float32"),  # Colab's T4
+        ("fpu amx_bf16", (), "float32"),  # a card that does not say
+    ],
+)
+def test_precision_is_a_matter_of_the_hardware(flags, card, expected, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        one = f"processor\t: 0\nmodel name\t: A Processor\nflags\t\t: {flags}\nbugs\t\t: none\n\n"
+        cpuinfo.write_text(2 * one)
+    monkeypatch.setattr(engine, "CPUINFO", cpuinfo)
+    monkeypatch.delenv("COURSE_PRECISION", raising=False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    cards = [] if card is None else ["GPU:0"]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: cards)
+    details = {"compute_capability": card} if card else {}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda card: details)
+    decide = engine.fast_precision.__wrapped__
+    assert decide() == expected
+    if card is None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+        assert decide() == "float32"
+    for precision in engine.PRECISIONS:
+        monkeypatch.setenv("COURSE_PRECISION", precision)
+        assert decide() == precision
+    monkeypatch.setenv("COURSE_PRECISION", "float8")
+    with pytest.raises(ValueError, match="must be one of float32, bfloat16, not 'float8'"):
+        decide()
 
 
 def test_bfloat16_really_computes_in_bfloat16(model):
