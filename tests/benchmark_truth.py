@@ -52,6 +52,15 @@ def sized(model):
     return copy
 
 
+def louder(model, layer, factor):
+    """A copy of the model in which all values of a convolution layer with a ReLU are so many times as large."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    one = copy.get_layer(layer)
+    one.set_weights([factor * weight for weight in one.get_weights()])
+    return copy
+
+
 def maco(model, layer, filters, steps):
     """Fel et al. 2023, MaCo: phases only, by Xplique, with its spectrum of ImageNet; 8 crops, not 32."""
     from xplique.features_visualizations import Objective
@@ -87,15 +96,17 @@ class Way(NamedTuple):
     draw: Callable
     every: int
     steps: int | None  # that it takes if it is not told how many; None: as it decides
+    ours: bool = False
 
 
 WAYS = {
-    "ours, clear": Way(clear, 1, None),
-    "ours, plain": Way(plain, 1, None),
+    "ours, clear": Way(clear, 1, None, ours=True),
+    "ours, plain": Way(plain, 1, None, ours=True),
     "Xplique, Fourier": Way(by_benchmark(benchmark.xplique, small=True), 1, 256),
     "tf-keras-vis": Way(by_benchmark(benchmark.tf_keras_vis), 4, 200),
     "Xplique, MaCo": Way(maco, 16, 256),
 }
+USUAL = 100  # what a filter of a network for photographs answers to its best image, about
 OWN = 8  # with its own number of steps each draws every eighth filter
 HEAD = "filters|dead|median|≥ 1|worst|in top 3|machine".split("|")
 
@@ -132,7 +143,11 @@ def table(name: str, ways: dict[str, Way], judge: keras.Model, every: int) -> li
     model, rows = helpers.load_model(name), [[f"{name}: {STEPS} steps, {SIZE} px", *HEAD]]
     for layer in LAYERS:
         real = scores.reality(model, layer, count=3000)
-        firing = [int(each) for each in np.flatnonzero(real.answers.max(axis=0) > 0)][::every]
+        best = real.answers.max(axis=0)
+        firing = [int(each) for each in np.flatnonzero(best > 0)][::every]
+        # PocketVGG's values are small. The others' penalties and Adam's epsilon, which are absolute
+        # numbers, would outweigh them; what a filter likes does not change with the size of its values.
+        loud = louder(model, layer, USUAL / np.median(best[firing]))
         for called, way in ways.items():
             for label, steps, filters in (
                 (called, STEPS, firing[:: max(way.every // every, 1)]),
@@ -142,7 +157,7 @@ def table(name: str, ways: dict[str, Way], judge: keras.Model, every: int) -> li
                     firing[:: max(OWN // every, way.every // every, 1)],
                 ),
             ):
-                images = way.draw(model, layer, filters, steps)
+                images = way.draw(model if way.ours else loud, layer, filters, steps)
                 row = measured(model, judge, layer, real, filters, images)
                 rows.append([f"{layer}, {label}", *row])
                 print(rows[-1], flush=True)
@@ -170,7 +185,7 @@ def main() -> None:
         "--every", type=int, default=1, help="4: one filter in four, for a quick look"
     )
     options = parser.parse_args()
-    ours = {way: each for way, each in WAYS.items() if way.startswith("ours")}
+    ours = {name: way for name, way in WAYS.items() if way.ours}
     judge = helpers.load_model("pocketvgg_judge")
     tables = [
         table("pocketvgg", ours if options.ours else WAYS, judge, options.every),
