@@ -115,6 +115,13 @@ def imagenet_vgg19() -> list[helpers.FilterPicture]:
     last = [p for p in sheet if p.layer == "block5_conv4"]
     labels = [f"{p.filter}" for p in last]
     write("vgg19_block5.jpg", helpers.jpeg(helpers.grid(last, labels=labels, columns=8, tile=1.9)))
+    sizes = [
+        p
+        for size in (128, 224, 320)
+        for p in helpers.visualize(model, "block5_conv4", [34, 170, 306], size=size)
+    ]
+    labels = [f"{p.filter}, {p.recipe['size']} pixels" for p in sizes]
+    write("vgg19_sizes.jpg", helpers.jpeg(helpers.grid(sizes, labels=labels, columns=3, tile=2.4)))
     chosen = [("block5_conv4", 13), ("block5_conv4", 5), ("block5_conv4", 3), ("block4_conv4", 1)]
     by_name = {(p.layer, p.filter): p for p in sheet}
     return [by_name[each] for each in chosen]
