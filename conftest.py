@@ -28,15 +28,12 @@ def solved(notebook):
     """Cells that run after those of a chapter: each exercise with its solution, which must be right."""
     cells = notebook.nb.cells
     prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    solutions = iter(
-        re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)\n```", prose, re.DOTALL)
-    )
+    solutions = re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)\n```", prose, re.DOTALL)
     code = [cell for cell in cells if cell.cell_type == "code"]
+    exercises = [number for number, cell in enumerate(code) if "# Exercise" in cell.source]
     right = nbformat.v4.new_output("stream", text="Right.\n")
-    for number, cell in enumerate(code):
-        if "# Exercise" not in cell.source:
-            continue
-        source = cell.source.partition("# Exercise")[0] + next(solutions)
+    for number, solution in zip(exercises, solutions, strict=True):
+        source = code[number].source.partition("# Exercise")[0] + solution
         if "\ncheck(" not in source:  # then it stands in the next cell
             source += "\n" + code[number + 1].source
         yield IPyNbCell.from_parent(
@@ -46,4 +43,3 @@ def solved(notebook):
             cell=nbformat.v4.new_code_cell(source, outputs=[right], execution_count=1),
             options={"check": True, "check_exception": False, "skip": False},
         )
-    assert next(solutions, None) is None, f"{notebook.name} has more solutions than exercises"

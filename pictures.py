@@ -187,8 +187,8 @@ def grid(
 
     `pictures` are FilterPictures, or arrays: (h, w, channels) uint8, or (h, w) of any range, drawn dark
     to bright from its own lowest to its highest value. FilterPictures are labelled by filter number,
-    with the layer where they come from several; a dead one says that it is dead, and why. `tile` is
-    the side of a picture in inches.
+    with the layer where they come from several; a dead one says that it is dead, and why, as far
+    as it has room. `tile` is the side of a picture in inches.
     """
     pictures = list(pictures)
     if not pictures:
@@ -228,7 +228,14 @@ def grid(
         )
         axes.set_title(label, fontsize=8, pad=3)
         if isinstance(picture, FilterPicture) and picture.status == "dead":
-            why = textwrap.fill(f"dead: {picture.reason}", max(12, int(14 * tile)))
+            # As much of the reason as there is room for.
+            lines = max(1, int(tile / 0.1) - 1)
+            why = textwrap.fill(
+                f"dead: {picture.reason}",
+                max(12, int(14 * tile)),
+                max_lines=lines,
+                placeholder=" …",
+            )
             box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
             axes.text(
                 0.5,

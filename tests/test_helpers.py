@@ -605,6 +605,20 @@ def test_grid_keeps_all_text_inside(model):
             assert box.y1 <= figure.bbox.y1 + 1 and box.y0 >= 0
 
 
+@pytest.mark.parametrize("tile", [0.8, 1.2, 2.0])
+def test_the_reason_of_a_dead_picture_stays_in_its_tile(model, tile):
+    alive = helpers.visualize(model, "block1_conv1", [0], steps=2, size=16)[0]
+    reason = "silent on the start image, so there is no gradient to climb; " * 12
+    dead = dataclasses.replace(alive, status="dead", reason=reason)
+    figure = helpers.grid([dead, alive], tile=tile)
+    helpers.jpeg(figure)  # draws it
+    (text,) = figure.axes[0].texts
+    inner, outer = text.get_window_extent(), figure.axes[0].get_window_extent()
+    assert text.get_text().startswith("dead: ") and text.get_text().endswith("…")
+    assert outer.x0 <= inner.x0 and inner.x1 <= outer.x1
+    assert outer.y0 <= inner.y0 and inner.y1 <= outer.y1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -120,7 +120,10 @@ def imagenet_vgg19() -> list[helpers.FilterPicture]:
         for size in (128, 224, 320)
         for p in helpers.visualize(model, "block5_conv4", [34, 170, 306], size=size)
     ]
-    labels = [f"{p.filter}, {p.recipe['size']} pixels" for p in sizes]
+    labels = [
+        f"{p.filter}, {p.recipe['size']} pixels\nactivation {helpers.two_digits(p.activation)}"
+        for p in sizes
+    ]
     write("vgg19_sizes.jpg", helpers.jpeg(helpers.grid(sizes, labels=labels, columns=3, tile=2.4)))
     chosen = [("block5_conv4", 13), ("block5_conv4", 5), ("block5_conv4", 3), ("block4_conv4", 1)]
     by_name = {(p.layer, p.filter): p for p in sheet}
