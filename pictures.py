@@ -229,7 +229,7 @@ def grid(
         axes.set_title(label, fontsize=8, pad=3)
         if isinstance(picture, FilterPicture) and picture.status == "dead":
             # As much of the reason as there is room for.
-            lines = max(1, int(tile / 0.1) - 1)
+            lines = max(1, int((tile - 0.1) / 0.107))  # inches of the box, and of a line
             why = textwrap.fill(
                 f"dead: {picture.reason}",
                 max(12, int(14 * tile)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -111,7 +112,7 @@ def screenshot() -> bytes:
         page = browser.new_page(viewport={"width": 1200, "height": 1300})
         explorer = open_explorer(page, address, "notebooks/05_grids.ipynb")
         explorer.locator("select").first.select_option(label="block3_conv2 (48 filters)")
-        explorer.get_by_text("80 steps", exact=True).wait_for(timeout=120_000)
+        explorer.get_by_text(re.compile(r"block3_conv2 filter \d+: ")).wait_for(timeout=120_000)
         explorer.get_by_role("button", name="all filters").click()
         explorer.get_by_text("filters 0 to 47", exact=True).wait_for(timeout=120_000)
         page.wait_for_timeout(500)
