@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import helpers
-import patterns
-import scores
+from filtersight.trust import scores
+from filtersight.world import pocketvgg
 
 SMALL = "--small" in sys.argv
 OPTIONS = {"precision": "float32"}
@@ -34,7 +34,7 @@ if SMALL:
 
 
 def draw(folder, client=None):
-    return helpers.atlas(patterns.load(), folder, client=client, **OPTIONS)
+    return helpers.atlas(pocketvgg.load(), folder, client=client, **OPTIONS)
 
 
 def state(folder):

@@ -30,9 +30,13 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-import engine
 import helpers
-import patterns
+from filtersight.ascent import clear as clear_module
+from filtersight.ascent import objective as objective_module
+from filtersight.ascent import waves as waves_module
+from filtersight.networks.layers import Layer
+from filtersight.world import patterns
+from filtersight.world import pocketvgg as pocketvgg_module
 
 SIZE, STEPS = 128, 30
 LAYERS = ("block1_conv2", "block3_conv1", "block5_conv3")
@@ -47,7 +51,7 @@ def vgg16(size: int | None) -> keras.Model:
 
 def pocketvgg(size: int | None) -> keras.Model:
     """PocketVGG, a new copy."""
-    trained = patterns.load()
+    trained = pocketvgg_module.load()
     model = keras.models.clone_model(trained, input_tensors=keras.Input((size, size, 3)))
     model.set_weights(trained.get_weights())
     return model
@@ -181,14 +185,17 @@ def step_cost(model: keras.Model, layer: str, images: int) -> float:
 
 def step_seconds(model: keras.Model, layer: str, precision: str, images: int) -> float:
     """The fastest of five chunks of four steps, at full size, graphs built before."""
-    climber = engine.Climber(model, layer, precision)
-    engine.copy_weights(climber.network.original, climber.network.network)
-    start = np.repeat(engine.random_spectrum(SIZE, 0)[None], images, axis=0)
-    numbers, waves = tf.range(images), engine.wave_sizes(SIZE)
-    weights, moves = waves * engine.wave_counts(SIZE), engine.looks(4, SIZE, 0, 0.0)
+    climber = clear_module.Climber(Layer(model, layer), precision)
+    objective_module.copy_weights(climber.objective.original, climber.objective.network)
+    start = np.repeat(waves_module.random_spectrum(SIZE, 0)[None], images, axis=0)
+    numbers, waves = tf.range(images), waves_module.wave_sizes(SIZE)
+    weights, moves = (
+        waves * waves_module.wave_counts(SIZE),
+        clear_module.random_transformations(4, SIZE, 0, 0.0),
+    )
     seconds = []
     for _ in range(6):
-        state, begun = engine.begin(start, waves), time.perf_counter()
+        state, begun = clear_module.initial_state(start, waves), time.perf_counter()
         climber.climb(state, waves, weights, moves, numbers, np.full(4, 0.05, np.float32))[
             1
         ].numpy()
@@ -224,7 +231,7 @@ def speed(found: dict[str, Contender], everything: bool) -> list[Row]:
 def equal_activation(found: dict[str, Contender]) -> list[Row]:
     """Seconds of ours until it reaches what the others reach in 30 steps, mean of 8 filters; and theirs."""
     rows = [["PocketVGG: seconds to their activation (×)", *found]]
-    model = patterns.load()
+    model = pocketvgg_module.load()
     for layer in LAYERS:
 
         def reached(pictures, layer=layer):
@@ -252,7 +259,7 @@ def equal_activation(found: dict[str, Contender]) -> list[Row]:
 def dead_pictures(found: dict[str, Contender]) -> list[Row]:
     """How many of 32 pictures leave their filter silent; ours with all that it does for silent ones."""
     rows = [["PocketVGG: pictures with activation 0, of 32", *found]]
-    model = patterns.load()
+    model = pocketvgg_module.load()
     for layer in ("block2_conv2", "block4_conv3", "block5_conv3"):
         cells = []
         for name, contender in found.items():
@@ -314,7 +321,7 @@ def best_of_sample(model: keras.Model, count: int = 3000) -> dict[str, np.ndarra
 
 def quality() -> list[Row]:
     """Every filter of PocketVGG that fires on some of 3,000 images: is its picture better than those?"""
-    model = patterns.load()
+    model = pocketvgg_module.load()
     rows = [
         ["PocketVGG, all filters", "filters", "rescued", "dead", "≥ best of 3,000", "plain: dead"]
     ]
@@ -417,7 +424,8 @@ def main() -> None:
         return
     found = available()
     peaks = {
-        precision: matmul_peak(precision) for precision in ("float32", engine.fast_precision())
+        precision: matmul_peak(precision)
+        for precision in ("float32", objective_module.fast_precision())
     }
     tables = [
         speed(found, options.everything),

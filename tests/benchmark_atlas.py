@@ -30,14 +30,17 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-import atlas
-import engine
 import helpers
-import loader
-import networks
-import patterns
-import scores
-from pictures import two_digits
+from filtersight.ascent import objective, recipe
+from filtersight.atlas import drawing as drawing_module
+from filtersight.atlas import folder as folder_module
+from filtersight.basics.checks import two_digits
+from filtersight.networks import flat as flat_module
+from filtersight.networks import layers as layers_module
+from filtersight.networks import load
+from filtersight.networks.layers import Layer
+from filtersight.trust import scores as scores_module
+from filtersight.world import pocketvgg as pocketvgg_module
 
 Row = list[str]
 
@@ -54,13 +57,13 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def pocketvgg() -> None:
     """Draws PocketVGG's whole atlas and its gallery."""
-    model = patterns.load()
+    model = pocketvgg_module.load()
     with tempfile.TemporaryDirectory() as folder:
         drawing = seconds_of(lambda: helpers.atlas(model, folder))
         files = list(Path(folder).glob("*/*.png"))
         size = sum(path.stat().st_size for path in files)
         page = seconds_of(lambda: helpers.gallery(folder))
-        print(atlas.Atlas(folder))
+        print(folder_module.Atlas(folder))
     print(f"{two_digits(drawing / 60)} minutes, {two_digits(drawing / len(files))} s a picture")
     print(f"{len(files)} pictures, {two_digits(size / 1e6)} MB; gallery: {two_digits(page)} s")
 
@@ -73,7 +76,7 @@ REPEATS = {10: 9, 100: 3, 700: 1}  # short runs are noisy
 
 def network(count: int) -> keras.Model:
     """PocketVGG to block2_conv2, and one convolution of `count` random filters, hardly any of them silent."""
-    base = patterns.load()
+    base = pocketvgg_module.load()
     keras.utils.set_random_seed(0)
     many = keras.layers.Conv2D(
         count, 3, padding="same", activation="relu", bias_initializer="ones", name=LAYER
@@ -86,7 +89,7 @@ def start_seconds(model: keras.Model) -> float:
 
     def begin() -> None:
         helpers.visualize(model, LAYER, [0], steps=4, seed=1)
-        scores.reality(model, LAYER)
+        scores_module.reality(model, LAYER)
 
     return seconds_of(begin)
 
@@ -94,13 +97,13 @@ def start_seconds(model: keras.Model) -> float:
 def ends_of_batches(folder: str) -> np.ndarray:
     """When the last picture of each whole batch of an atlas of one layer was written."""
     times = [path.stat().st_mtime for path in sorted(Path(folder).glob("*/*.png"))]
-    return np.array(times[atlas.BATCH - 1 :: atlas.BATCH])
+    return np.array(times[drawing_module.BATCH - 1 :: drawing_module.BATCH])
 
 
 def flat() -> None:
     """Seconds a filter in layers of 10, 100 and 700 filters that are otherwise the same."""
     helpers.sample()  # once for all layers of all networks
-    helpers.visualize(patterns.load(), "block1_conv1", [0], steps=1)
+    helpers.visualize(pocketvgg_module.load(), "block1_conv1", [0], steps=1)
     medians = {}
     for count, times in REPEATS.items():
         model, runs = network(count), []
@@ -108,9 +111,9 @@ def flat() -> None:
         for _ in range(times):
             with tempfile.TemporaryDirectory() as folder:
                 runs.append(seconds_of(lambda f=folder, m=model: helpers.atlas(m, f, [LAYER])))
-                result, ends = atlas.Atlas(folder), ends_of_batches(folder)
+                result, ends = folder_module.Atlas(folder), ends_of_batches(folder)
         medians[count] = float(np.median(runs)) / count
-        scoring = score_seconds(model, range(min(count, atlas.BATCH)))
+        scoring = score_seconds(model, range(min(count, drawing_module.BATCH)))
         print(result)
         print(
             f"{count} filters, median of {times}: {two_digits(medians[count])} s a filter, "
@@ -139,17 +142,17 @@ NETWORKS = (
     "ConvNeXtXLarge"
 ).split()
 SAMPLED = (0.1, 0.5, 0.9)  # of the way through the layers
-STEPS, SIZE, WORKERS = helpers.RECIPES["clear"][0], 128, (1, 10, 100)
+STEPS, SIZE, WORKERS = recipe.RECIPES["clear"][0], 128, (1, 10, 100)
 SOME = 16  # real images that are measured, of all that count
 
 
 def built(name: str) -> keras.Model:
     """The network, with random weights and without its classifier."""
     if name == "PocketVGG":
-        return patterns.load()
+        return pocketvgg_module.load()
     constructor = getattr(keras.applications, name)
     if not name.startswith("NASNet"):
-        return loader.with_preprocessing(constructor, None)
+        return load.with_preprocessing(constructor, None)
     # Keras builds NASNets right only for images of a given size.
     image = keras.Input((SIZE, SIZE, 3))
     inner = constructor(weights=None, include_top=False, input_shape=image.shape[1:])
@@ -159,7 +162,7 @@ def built(name: str) -> keras.Model:
 
 def multiplications(model: keras.Model, size: int) -> dict[str, int]:
     """`networks.multiplications` of all convolution layers that images of `size` fit, in one pass."""
-    parts, names = networks.unfold(model).parts, helpers.conv_layers(model)
+    parts, names = flat_module.unfold(model).parts, helpers.conv_layers(model)
     maker = {id(part.output): name for name, part in parts.items()}
     needs: dict[str, set[str]] = {}  # the layer and all those before it
     for name, part in parts.items():
@@ -167,12 +170,12 @@ def multiplications(model: keras.Model, size: int) -> dict[str, int]:
         needs[name] = {name}.union(*before)
     fitting: set[str] = set()
     for name in reversed(names):
-        if name not in fitting and helpers.fits(model, name, size):
+        if name not in fitting and Layer(model, name).fits(size):
             fitting |= needs[name]
     some = {name: part for name, part in parts.items() if name in fitting}
     ends = [part.output for part in some.values()]
     every = keras.Model(next(iter(some.values())).image, ends)
-    shapes = every.compute_output_shape((1, size, size, networks.channels(model)))
+    shapes = every.compute_output_shape((1, size, size, layers_module.channels(model)))
     own = {}
     for (name, part), shape in zip(some.items(), shapes, strict=True):
         kernels = [w.shape for w in getattr(part.layer, "weights", []) if len(w.shape) > 1]
@@ -190,15 +193,15 @@ class Cost(NamedTuple):
 
 def measured(model: keras.Model, layer: str, count: int) -> Cost:
     """Draws a batch of `count` filters three times in few steps; a step more costs what it costs there."""
-    known = scores.knows_patterns(model)
-    images = scores.drawings(1000, 123)[0] if known else helpers.sample()
+    known = scores_module.knows_patterns(model)
+    images = scores_module.drawings(1000, 123)[0] if known else helpers.sample()
     begun = time.perf_counter()
     answers = helpers.activations(model, layer, images[:SOME])
     reality = (time.perf_counter() - begun) * len(images) / SOME
     answers = np.resize(
         answers, (len(images), answers.shape[1])
     )  # repeated, for time does not mind
-    real = scores.Reality(images, answers, None)
+    real = scores_module.Reality(images, answers, None)
     pictures = []
 
     def draw(steps: int) -> None:
@@ -229,10 +232,10 @@ def duration(batches: list[tuple[str, float, float]], workers: int) -> float:
 
 def row(name: str) -> Row:
     """The row of the table for one network."""
-    model, precision = built(name), engine.fast_precision()
+    model, precision = built(name), objective.fast_precision()
     layers = helpers.conv_layers(model)
     large, small = (multiplications(model, size) for size in (SIZE, SIZE // 2))
-    # As helpers.frames: only what sees little of the image is begun on a tile.
+    # As climb.frames: only what sees little of the image is begun on a tile.
     fields = {layer: helpers.receptive_field(model, layer) for layer in layers}
     tiles = {layer: small.get(layer) if fields[layer] <= SIZE // 4 else None for layer in layers}
     work = {
@@ -241,13 +244,13 @@ def row(name: str) -> Row:
     }
     filters = {layer: helpers.filter_count(model, layer) for layer in layers}
     at_once = {
-        layer: min(atlas.BATCH, helpers.images_at_once(model, layer, SIZE, precision))
+        layer: min(drawing_module.BATCH, Layer(model, layer).images_at_once(SIZE, precision))
         for layer in layers
     }
     places, costs = [int(share * len(layers)) for share in SAMPLED], []
     for place in places:
         layer = layers[place]
-        assert large[layer] == networks.multiplications(model, layer, SIZE)
+        assert large[layer] == Layer(model, layer).multiplications(SIZE)
         cost = measured(model, layer, min(at_once[layer], filters[layer]))
         costs.append(cost)
         print(f"{name} {layer}, {at_once[layer]} at once: {cost}", flush=True)
@@ -292,7 +295,7 @@ def assumptions() -> str:
     """What the table says without words."""
     return (
         f"{datetime.date.today()}, {benchmark.processor()}, {os.cpu_count()} cores, TensorFlow "
-        f"{tf.__version__}, {engine.fast_precision()}. All filters of all convolution layers, depthwise ones "
+        f"{tf.__version__}, {objective.fast_precision()}. All filters of all convolution layers, depthwise ones "
         f"included, by the default recipe: {STEPS} steps, {SIZE} pixels, without the rescue of silent filters. "
         "Measured, at layers a tenth, half and nine tenths of the way through: rate and seconds a filter, in "
         "batches of the size that an atlas takes, from 4 and 12 steps, scores included; start, which is the "
@@ -331,7 +334,9 @@ def draw(table: list[Row], note: str, path: Path) -> None:
 
 def cost(names: list[str], path: Path) -> None:
     """Prints and draws the table."""
-    helpers.visualize(patterns.load(), "block1_conv1", [0], steps=1)  # what is done once for all
+    helpers.visualize(
+        pocketvgg_module.load(), "block1_conv1", [0], steps=1
+    )  # what is done once for all
     helpers.load_model("pocketvgg_judge")
     helpers.sample()
     table = [HEAD]

@@ -26,8 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 import helpers
-import patterns
-import scores
+from filtersight.trust import scores
+from filtersight.world import patterns
 
 LAYERS = ("block3_conv3", "block4_conv3", "block5_conv3")
 STEPS, SIZE = 80, 128

@@ -24,8 +24,8 @@ from tf_keras_vis.utils.scores import CategoricalScore
 from xplique.attributions import GradCAM, Occlusion
 
 import helpers
-import patterns
-import why
+from filtersight.trust import why
+from filtersight.world import patterns
 
 SIZE, PATCH, LAYER = 128, 16, "block5_conv3"
 

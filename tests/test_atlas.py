@@ -14,14 +14,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from distributed import LocalCluster
+from distributed import KilledWorker, LocalCluster
 from PIL import Image
 from test_helpers import small_network
+from tqdm import tqdm
 
-import atlas
-import cluster
 import helpers
-import patterns
+from filtersight.ascent import climb, recipe, visualize
+from filtersight.atlas import atlas as atlas_module
+from filtersight.atlas import cluster, drawing
+from filtersight.atlas import folder as folder_module
+from filtersight.basics import images
+from filtersight.basics.recipe import Settings
+from filtersight.networks.layers import Layer
+from filtersight.world import pocketvgg
 
 COURSE = Path(__file__).resolve().parents[1]
 CALL = {"steps": 6, "size": 32, "precision": "float32"}
@@ -30,7 +36,7 @@ CALL = {"steps": 6, "size": 32, "precision": "float32"}
 @pytest.fixture(scope="module", autouse=True)
 def small_batches():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atlas, "BATCH", 2)
+        patch.setattr(drawing, "BATCH", 2)
         yield
 
 
@@ -123,10 +129,12 @@ def test_the_manifest_lists_every_file_with_its_sum(drawn):
 
 
 def test_the_batches_do_not_depend_on_what_is_there(model):
-    orders = {layer: helpers.order_of(model, layer, **CALL) for layer in ("one", "two")}
-    everything = atlas.plan(model, orders, set())
+    orders = {
+        layer: recipe.recipe_for(Layer(model, layer), Settings(**CALL)) for layer in ("one", "two")
+    }
+    everything = drawing.plan(model, orders, set())
     assert [batch.filters for batch in everything] == [[0, 1], [2, 3], [0, 1], [2, 3], [4]]
-    left = atlas.plan(model, orders, {("one", n) for n in range(4)} | {("two", 3)})
+    left = drawing.plan(model, orders, {("one", n) for n in range(4)} | {("two", 3)})
     assert [(batch.filters, batch.missing) for batch in left] == [
         ([0, 1], {0, 1}),
         ([2, 3], {2}),
@@ -137,7 +145,7 @@ def test_the_batches_do_not_depend_on_what_is_there(model):
 def test_the_bar_counts_all_of_the_work(model, tmp_path, monkeypatch):
     bars = []
 
-    class Bar(atlas.tqdm):
+    class Bar(tqdm):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             self.seen = []
@@ -147,7 +155,7 @@ def test_the_bar_counts_all_of_the_work(model, tmp_path, monkeypatch):
             self.seen.append(self.n)
             return super().update(n)
 
-    monkeypatch.setattr(atlas, "tqdm", Bar)
+    monkeypatch.setattr(atlas_module, "tqdm", Bar)
     helpers.atlas(model, tmp_path, **CALL)
     (bar,) = bars
     assert bar.seen == sorted(bar.seen) and bar.n == bar.total
@@ -199,7 +207,7 @@ def test_odd_networks(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 9])
 def test_channels_come_back_from_a_sheet(channels):
     image = np.random.default_rng(0).integers(0, 256, (6, 6, channels), dtype=np.uint8)
-    assert np.array_equal(atlas.channels_of(helpers.visible(image), 6, channels), image)
+    assert np.array_equal(images.channels_of(images.visible(image), 6, channels), image)
 
 
 # ---------------------------------------------------------------- stopped and begun again
@@ -207,7 +215,7 @@ def test_channels_come_back_from_a_sheet(channels):
 
 def test_what_is_there_is_not_drawn_again(model, folder, monkeypatch):
     before = stamps(folder), (folder / "manifest.jsonl").read_bytes()
-    monkeypatch.setattr(helpers, "draw", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(drawing, "draw_pictures", lambda *_: pytest.fail("work was begun"))
     helpers.atlas(model, folder, **CALL)
     assert (stamps(folder), (folder / "manifest.jsonl").read_bytes()) == before
 
@@ -223,7 +231,7 @@ def test_what_is_gone_is_drawn_again_and_is_the_same(model, drawn, folder, capsy
 
 
 def test_ctrl_c_pauses(model, drawn, tmp_path, monkeypatch, capsys):
-    draw, calls = helpers.draw, []
+    draw, calls = visualize.draw_pictures, []
 
     def impatient(*arguments):
         calls.append(arguments[1])
@@ -231,7 +239,7 @@ def test_ctrl_c_pauses(model, drawn, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return draw(*arguments)
 
-    monkeypatch.setattr(helpers, "draw", impatient)
+    monkeypatch.setattr(drawing, "draw_pictures", impatient)
     paused = helpers.atlas(model, tmp_path, **CALL)
     assert capsys.readouterr().out == "Paused: 2 of 9 pictures are there; the same call goes on.\n"
     assert str(paused).startswith("small: 2 of 9 pictures of 2 layers; ")
@@ -245,7 +253,7 @@ def test_ctrl_c_pauses(model, drawn, tmp_path, monkeypatch, capsys):
 def test_ctrl_c_in_the_middle_of_a_batch_leaves_none_of_it(
     model, tmp_path, monkeypatch, capsys, steps
 ):
-    frames = helpers.frames
+    frames = climb.frames
 
     def impatient(*arguments, **options):
         yield from (
@@ -256,7 +264,7 @@ def test_ctrl_c_in_the_middle_of_a_batch_leaves_none_of_it(
         )
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(helpers, "frames", impatient)
+    monkeypatch.setattr(climb, "frames", impatient)
     paused = helpers.atlas(model, tmp_path, **CALL)
     assert paused.entries == [] and str(paused).startswith("small: 0 of 9 pictures of 2 layers; ")
     assert capsys.readouterr().out == "Paused: 0 of 9 pictures are there; the same call goes on.\n"
@@ -325,24 +333,24 @@ def test_a_damaged_manifest_is_made_again_of_the_pictures(
 ):
     (folder / "manifest.jsonl").write_bytes(b"\n".join(damage[1](lines_of(folder))))
     before = stamps(folder)
-    monkeypatch.setattr(helpers, "draw", lambda *_: pytest.fail("work was begun"))
-    read = atlas.Atlas(folder)
+    monkeypatch.setattr(drawing, "draw_pictures", lambda *_: pytest.fail("work was begun"))
+    read = folder_module.Atlas(folder)
     said = capsys.readouterr().out
     assert said == "manifest.jsonl is damaged: what it does not tell was read from the pictures.\n"
     assert read.entries == drawn.entries and read.layers == drawn.layers
     helpers.atlas(model, folder, **CALL)
     assert capsys.readouterr().out == said  # once more, and then it is whole again
     assert lines_of(folder) == lines_of(drawn.folder) and stamps(folder) == before
-    atlas.Atlas(folder)
+    folder_module.Atlas(folder)
     assert capsys.readouterr().out == ""
 
 
 def test_a_line_that_was_not_finished_is_no_damage(drawn, folder, capsys):
     whole = (folder / "manifest.jsonl").read_bytes()
     (folder / "manifest.jsonl").write_bytes(whole[:-30])
-    assert atlas.Atlas(folder).entries == drawn.entries and capsys.readouterr().out == ""
+    assert folder_module.Atlas(folder).entries == drawn.entries and capsys.readouterr().out == ""
     (folder / "manifest.jsonl").unlink()
-    assert atlas.Atlas(folder).entries == drawn.entries
+    assert folder_module.Atlas(folder).entries == drawn.entries
     assert "manifest.jsonl is damaged" in capsys.readouterr().out
 
 
@@ -398,7 +406,7 @@ def test_other_weights_are_not_mixed_in(folder):
         ):
             helpers.atlas(network, folder, layers, **CALL)
     with pytest.raises(ValueError, match="one with network 'small', not 'pocketvgg'"):
-        helpers.atlas(patterns.load(), folder, ["block1_conv1"], **CALL)
+        helpers.atlas(pocketvgg.load(), folder, ["block1_conv1"], **CALL)
 
 
 def test_a_picture_of_another_recipe_is_not_written_over(model, folder):
@@ -412,7 +420,7 @@ def test_a_picture_of_another_recipe_is_not_written_over(model, folder):
 
 
 def test_precision_goes_on_as_it_began(model, folder, monkeypatch):
-    monkeypatch.setattr(helpers, "fast_precision", lambda: "bfloat16")
+    monkeypatch.setattr(atlas_module, "fast_precision", lambda: "bfloat16")
     helpers.atlas(model, folder, **CALL | {"precision": None})  # which would refuse another one
 
 
@@ -454,14 +462,15 @@ import os, subprocess, sys
 sys.path[:0] = ["tests", "."]
 folder = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", folder], check=True)
-import atlas, helpers
+import helpers
+from filtersight.atlas.folder import Atlas
 from test_helpers import small_network
 call = {"steps": 6, "size": 32, "precision": "float32"}
 try:
     helpers.atlas(small_network(), folder, **call)
 except OSError as error:
     print("ERROR", error)
-print("KEPT", len(atlas.Atlas(folder).entries))
+print("KEPT", len(Atlas(folder).entries))
 subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
 print("THEN", helpers.atlas(small_network(), folder, **call))
 subprocess.run(["umount", folder], check=True)
@@ -500,7 +509,7 @@ def test_workers_make_the_same_bytes(model, drawn, tmp_path, client):
     made = helpers.atlas(model, tmp_path, client=client, steps=6, size=32)  # float32 without asking
     assert bytes_of(tmp_path) == bytes_of(drawn.folder) and made.entries == drawn.entries
     # Both had a part in it, and took the course that was sent, not the one in this folder.
-    places = client.run(lambda: sys.modules["helpers"].__file__)
+    places = client.run(lambda: sys.modules["filtersight"].__file__)
     assert len(places) == 2 and all(cluster.NAME in place for place in places.values())
     assert not client.run(
         lambda dask_worker: [name for name in dask_worker.plugins if cluster.NAME in name]
@@ -519,7 +528,7 @@ def test_an_error_on_a_worker_is_the_same_error_here(model, folder, client):
     def fail(*_):
         raise ValueError("one image of 32 pixels needs 9.0 GB up to two; 0.1 GB are free")
 
-    client.run(lambda: sys.modules["helpers"].__dict__.update(draw=fail))
+    client.run(lambda: sys.modules["filtersight.atlas.drawing"].__dict__.update(draw_pictures=fail))
     (folder / "two/004.png").unlink()
     with pytest.raises(ValueError, match=r"^one image of 32 pixels needs 9\.0 GB up to two"):
         helpers.atlas(model, folder, client=client, **CALL)
@@ -540,7 +549,7 @@ def test_killed_workers_have_their_work_done_again():
 def test_a_batch_that_kills_its_workers_is_given_up(model, tmp_path, monkeypatch):
     class Deadly:
         def result(self):
-            raise cluster.KilledWorker("drawn", None, 3)
+            raise KilledWorker("drawn", None, 3)
 
     submitted = []
 
@@ -555,7 +564,7 @@ def test_a_batch_that_kills_its_workers_is_given_up(model, tmp_path, monkeypatch
             submitted.append(Deadly())
             return submitted[-1]
 
-    monkeypatch.setattr(cluster, "check", lambda client: None)
+    monkeypatch.setattr(cluster, "check_client", lambda client: None)
     monkeypatch.setattr(cluster, "wait", lambda futures, **_: type("", (), {"done": futures}))
     with pytest.raises(
         RuntimeError, match=r"workers die again and again of (one|two), filters 0 to \d"
@@ -615,9 +624,46 @@ def test_a_folder_that_is_a_file(model, tmp_path):
 def test_reading_what_is_no_atlas(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=f"{name}' is not the folder of an atlas"):
-        atlas.Atlas(tmp_path / name)
+        folder_module.Atlas(tmp_path / name)
 
 
 def test_a_layer_that_the_atlas_has_not(drawn):
     with pytest.raises(ValueError, match="no layer 'three' in the atlas; there are: one, two"):
         drawn.of("three")
+
+
+TWO_VERSIONS = """
+import shutil, sys, types
+from pathlib import Path
+sys.path[:0] = ["tests", "."]
+from test_helpers import small_network
+from filtersight.atlas import cluster
+
+folder, engine = Path(sys.argv[1]), types.ModuleType("engine")
+sys.modules["engine"] = engine
+course = cluster.Course(small_network())
+worker = types.SimpleNamespace(local_directory=str(folder))
+for version in ("one", "two"):
+    copy = folder / version / "filtersight"
+    shutil.copytree(cluster.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(copy / "atlas/drawing.py", "a") as file:
+        file.write(f"VERSION = {version!r}\\n")
+for version in ("one", "two", "one"):
+    course.package = cluster.packed(folder / version / "filtersight")
+    course.setup(worker)
+    from filtersight.atlas import drawing
+    print(drawing.VERSION, sys.modules["engine"] is engine)
+    course.setup(worker)  # again changes nothing
+    assert sys.modules["filtersight.atlas.drawing"] is drawing
+"""
+
+
+def test_a_worker_runs_the_version_that_was_sent_last_and_keeps_its_own_modules(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_VERSIONS, tmp_path],
+        cwd=COURSE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "one True\ntwo True\none True\n", done.stderr

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import helpers
-import patterns
+from filtersight.world import pocketvgg
 from tools.browser import chromium, course_copy, jupyterlab, open_explorer
 
 LEFT = Path(__file__).with_name("browser")
@@ -251,7 +251,7 @@ def test_save_writes_a_picture_that_can_be_made_again(explorer, lab, capsys):
     button(explorer, "Save").click()
     wait(lambda: "saved as filter_pictures" in facts(explorer))
     (path,) = (lab[2] / "notebooks" / "filter_pictures").glob("*.png")
-    again = helpers.rerun(path, patterns.load())
+    again = helpers.rerun(path, pocketvgg.load())
     assert (again.layer, again.filter) == ("block3_conv1", 23)
     assert "The same picture" in capsys.readouterr().out
 

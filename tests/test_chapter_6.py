@@ -12,9 +12,9 @@ import tensorflow as tf
 from PIL import Image
 from test_notebooks import COURSE, cells, functions
 
-import engine
 import helpers
-import patterns
+from filtersight.ascent import waves
+from filtersight.world import patterns, pocketvgg
 
 CHAPTER = COURSE / "notebooks/06_clear_pictures.ipynb"
 SIZE, LAYER = 32, "block3_conv2"
@@ -23,7 +23,7 @@ SEED = tf.constant([3, 1])
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def test_waves_are_a_fourier_transform(taught):
 
 
 def test_natural_waves_are_those_of_the_engine(taught):
-    numbers = engine.random_spectrum(SIZE, 3)[None]
+    numbers = waves.random_spectrum(SIZE, 3)[None]
     ours = np.round(taught["natural_waves"](numbers))
-    assert np.abs(ours - engine.pictures(numbers)).max() <= 1
+    assert np.abs(ours - waves.to_images(numbers)).max() <= 1
     assert np.array_equal(taught["start_waves"](3), numbers[0])
     assert np.array_equal(taught["start_pixels"](3), helpers.random_image(SIZE, 3))
 
@@ -137,10 +137,10 @@ def test_the_bound_holds(taught):
 
 def test_colour_directions_are_found_again(taught):
     chance = np.random.default_rng(0).normal(size=(300_000, 3))
-    colours = 128 + 255 * chance @ engine.COLOURS.T.astype("f8")
+    colours = 128 + 255 * chance @ waves.COLOURS.T.astype("f8")
     # The engine's three are not at right angles to each other; what they span is compared.
     found = taught["colour_directions"](colours)
-    assert np.allclose(found @ found.T, engine.COLOURS @ engine.COLOURS.T, atol=0.01)
+    assert np.allclose(found @ found.T, waves.COLOURS @ waves.COLOURS.T, atol=0.01)
     lengths = np.linalg.norm(found, axis=0)
     assert (np.diff(lengths) < 0).all()
     right_angles = (found / lengths).T @ (found / lengths)

@@ -6,20 +6,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_engine import picky_network
+from test_ascent import picky_network
 from test_helpers import convolve, small_network
 from test_notebooks import COURSE, functions
 
-import doctor
 import helpers
-import patterns
+from filtersight.ascent import climb as climb_module
+from filtersight.ascent import objective, rescue
+from filtersight.ascent import plain as plain_module
+from filtersight.networks.layers import Layer
+from filtersight.trust import doctor
+from filtersight.world import pocketvgg
 
 CHAPTER = COURSE / "notebooks" / "07_dead_filters.ipynb"
 
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +52,9 @@ def test_a_dead_filter_is_told_from_a_hard_one(picky):
 
 def test_a_filter_that_the_plain_recipe_shows_is_alive_and_no_remedy_is_tried(model, monkeypatch):
     tried = []
-    climb = helpers.climb
+    climb = climb_module.climb
     monkeypatch.setattr(
-        helpers, "climb", lambda *a, **k: (tried.append(a[2]["recipe"]), climb(*a, **k))[1]
+        doctor, "climb", lambda *a, **k: (tried.append(a[2].recipe), climb(*a, **k))[1]
     )
     diagnosis = helpers.diagnose(model, "block2_conv1", 3, size=48)
     assert diagnosis.verdict == "alive" and tried == ["plain"]
@@ -62,7 +66,7 @@ def test_a_filter_that_the_plain_recipe_shows_is_alive_and_no_remedy_is_tried(mo
     ]
 
 
-@pytest.mark.parametrize(("layer", "number"), [("block5_conv1", 0), ("block4_conv2", 1)])
+@pytest.mark.parametrize(("layer", "number"), [("block5_conv1", 0), ("block4_conv2", 10)])
 def test_a_filter_is_dead_to_the_doctor_if_it_is_to_visualize(model, layer, number):
     call = {"layer": layer, "size": 48}
     diagnosis = helpers.diagnose(model, filter=number, **call)
@@ -84,11 +88,11 @@ def test_a_broken_bias_makes_a_filter_dead_and_only_that_one(model):
 
 
 def test_where_no_climb_helps_a_real_image_saves_the_filter(monkeypatch):
-    def no_use(model, filters, order, bar, **_):
-        grey = np.full((len(filters), order["size"], order["size"], 3), 127, np.uint8)
-        return helpers.finish(model, filters, grey, np.zeros((1, len(filters))), order), True
+    def no_use(model, filters, recipe, bar, **_):
+        grey = np.full((len(filters), recipe.size, recipe.size, 3), 127, np.uint8)
+        return climb_module.judge(model, filters, grey, np.zeros((1, len(filters))), recipe), True
 
-    monkeypatch.setattr(helpers, "climb", no_use)
+    monkeypatch.setattr(doctor, "climb", no_use)
     diagnosis = helpers.diagnose(picky_network(0.75), "second", 0, size=64)
     assert diagnosis.verdict == "hard" and "a real image has it" in diagnosis.findings[-1]
     names = [picture.name for picture in diagnosis.pictures]
@@ -97,7 +101,8 @@ def test_where_no_climb_helps_a_real_image_saves_the_filter(monkeypatch):
 
 def test_where_only_a_climb_helps_it_says_that_no_real_image_does(monkeypatch):
     black = np.zeros((9, 128, 128, 3), np.uint8)
-    monkeypatch.setattr(helpers, "sample", lambda channels: black)
+    for module in (doctor, rescue):
+        monkeypatch.setattr(module, "sample", lambda channels: black)
     diagnosis = helpers.diagnose(picky_network(0.75), "second", 0, size=64)
     assert diagnosis.verdict == "hard" and diagnosis.findings[-1].startswith("No real image wakes")
     assert "Of 9 real images 0 make it answer" in said(diagnosis, "real images")
@@ -105,7 +110,13 @@ def test_where_only_a_climb_helps_it_says_that_no_real_image_does(monkeypatch):
 
 
 def test_ctrl_c_ends_it(model, monkeypatch):
-    monkeypatch.setattr(helpers, "climb", lambda *_, **__: ([None], False))
+    frames = climb_module.frames
+
+    def stopped(*arguments, **options):
+        yield next(frames(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(climb_module, "frames", stopped)
     with pytest.raises(KeyboardInterrupt):
         helpers.diagnose(model, "block1_conv1", 0, size=32)
 
@@ -118,7 +129,7 @@ def test_the_answer_to_noise_is_that_of_an_independent_calculation():
     noise = helpers.random_image(32, seed=4)
     maps = convolve(noise / 255, *network.get_layer("one").get_weights())
     for number in range(4):
-        finding = doctor.on_noise(network, "one", number, noise)[0]
+        finding = doctor.on_noise(Layer(network, "one"), number, noise)[0]
         own = maps[..., number]
         assert f"answers {helpers.two_digits(own.mean())};" in finding
         assert f"{(own > 0).mean():.0%} of its map" in finding
@@ -180,14 +191,14 @@ def test_the_way_back_is_that_of_an_independent_tape(brightness):
     image += np.random.default_rng(0).uniform(-4, 4, image.shape)
     by_hand = gradients_by_hand(network, 0, image)
     for leak in (False, True):
-        way = doctor.way_back(network, "second", 0, image, leak=leak)
+        way = doctor.way_back(Layer(network, "second"), 0, image, leak=leak)
         assert list(way) == ["second", "first", *list(way)[2:-1], "image"]
         # Where the gate is closed, a tenth leaks through it.
         share = 0.1 if leak and brightness == 100 else 1
         for name, size in by_hand[leak].items():
             assert way[name] == pytest.approx(share * size, rel=1e-4)
     end = {
-        leak: doctor.end_of(doctor.way_back(network, "second", 0, image, leak=leak))
+        leak: doctor.end_of(doctor.way_back(Layer(network, "second"), 0, image, leak=leak))
         for leak in (0, 1)
     }
     # The dim image is stopped at the filter's own ReLU, then at that of the layer before.
@@ -200,7 +211,7 @@ def test_it_says_where_the_gradient_ends(picky):
         "becomes zero in second, the filter's own layer. Let through there, it becomes zero in first."
         in hard.findings[1]
     )
-    alive = doctor.on_noise(picky_network(-1), "second", 0, helpers.random_image(64))
+    alive = doctor.on_noise(Layer(picky_network(-1), "second"), 0, helpers.random_image(64))
     assert alive[1] == "On the way back the gradient reaches the image, so a climb can begin."
     # A way back that ends only further on: the first layer is saturated, the second is not.
     inputs = keras.Input((None, None, 3))
@@ -209,7 +220,7 @@ def test_it_says_where_the_gradient_ends(picky):
     for layer in ("full", "open"):
         kernel, bias = saturated.get_layer(layer).get_weights()
         saturated.get_layer(layer).set_weights([np.ones_like(kernel), bias + 9])
-    finding = doctor.on_noise(saturated, "open", 0, helpers.random_image(32))[1]
+    finding = doctor.on_noise(Layer(saturated, "open"), 0, helpers.random_image(32))[1]
     assert (
         finding == "On the way back the gradient becomes zero in full, before it reaches the image."
     )
@@ -217,15 +228,16 @@ def test_it_says_where_the_gradient_ends(picky):
 
 def test_real_answers_follow_the_weights():
     network = small_network()
-    before = doctor.real_answers(network, "two", 32)
-    assert doctor.real_answers(network, "two", 32) is before
+    before = rescue.real_answers(Layer(network, "two"), 32)
+    assert rescue.real_answers(Layer(network, "two"), 32) is before
     network.get_layer("one").set_weights([-w for w in network.get_layer("one").get_weights()])
-    assert not np.array_equal(doctor.real_answers(network, "two", 32), before)
+    assert not np.array_equal(rescue.real_answers(Layer(network, "two"), 32), before)
 
 
 def test_larger_images_than_the_sample_work(monkeypatch):
     few = helpers.sample()[::40]
-    monkeypatch.setattr(helpers, "sample", lambda channels: few)
+    for module in (doctor, rescue):
+        monkeypatch.setattr(module, "sample", lambda channels: few)
     diagnosis = helpers.diagnose(picky_network(0.75), "second", 0, size=136)
     assert diagnosis.verdict == "hard"
     assert all(picture.image.shape == (136, 136, 3) for picture in diagnosis.pictures)
@@ -286,8 +298,8 @@ def test_its_text_has_every_finding(picky):
     ],
 )
 def test_bad_calls_are_refused_before_any_work(model, change, words, monkeypatch):
-    monkeypatch.setattr(helpers, "climb", lambda *_, **__: pytest.fail("work was begun"))
-    monkeypatch.setattr(helpers, "activations", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(doctor, "climb", lambda *_, **__: pytest.fail("work was begun"))
+    monkeypatch.setattr(Layer, "activations", lambda *_: pytest.fail("work was begun"))
     call = {"model": model, "layer": "block3_conv1", "filter": 3, "size": 32} | change
     with pytest.raises(ValueError, match=words) as caught:
         helpers.diagnose(**call)
@@ -304,8 +316,8 @@ def taught(model):
 
 def test_chapter_7_climbs_as_helpers_does(model, taught):
     image = helpers.random_image(48)
-    *_, (expected, values) = helpers.ascend(
-        model, "block2_conv2", [3], image, steps=6, step_size=4.0, seconds=1e9
+    *_, (expected, values) = plain_module.ascend_pixels(
+        Layer(model, "block2_conv2"), [3], image, steps=6, step_size=4.0, seconds=1e9
     )
     images, history = taught["climb"](taught["after_relu"]("block2_conv2", [3]), image[None], 6)
     assert np.abs(images - expected).mean() < 0.01
@@ -337,7 +349,7 @@ def test_chapter_7_way_back_agrees_with_the_doctor(model, taught):
     loud = int(maps.mean(axis=(0, 1)).argmax())
     for number, relu in ((silent, True), (silent, False), (loud, True)):
         shares = taught["way_back"]("block4_conv3", number, image, relu=relu)
-        way = doctor.way_back(model, "block4_conv3", number, image, leak=not relu)
+        way = doctor.way_back(Layer(model, "block4_conv3"), number, image, leak=not relu)
         assert (shares["image"] > 0) == (doctor.end_of(way) is None)
         assert list(shares)[:2] == ["block4_conv3", "block4_conv2"] and len(shares) == 11
     assert set(taught["way_back"]("block4_conv3", silent, image).values()) == {0.0}
@@ -348,7 +360,7 @@ def test_chapter_7_way_back_agrees_with_the_doctor(model, taught):
 
 def test_chapter_7_leak_is_that_of_the_engine(taught):
     x = tf.constant([-2.0, -0.5, 0.5, 7.0])
-    for function in (taught["leaky_relu"], doctor.engine.leaky(tf.nn.relu)):
+    for function in (taught["leaky_relu"], objective.leaky(tf.nn.relu)):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = function(x)

@@ -1,6 +1,7 @@
 """The explorer's real widgets, driven without a browser."""
 
 import asyncio
+import base64
 import io
 import random
 import re
@@ -10,14 +11,17 @@ import psutil
 import pytest
 from PIL import Image
 
-import explorer as explorer_module
 import helpers
-import patterns
+from filtersight.ascent import recipe as recipe_module
+from filtersight.basics import figures
+from filtersight.explorer import explorer as explorer_module
+from filtersight.explorer import sheet as sheet_module
+from filtersight.world import pocketvgg
 
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 def drive(model, scenario, **options):
@@ -57,7 +61,7 @@ def alike(one, other):
     return np.corrcoef(one.ravel(), other.ravel())[0, 1]
 
 
-@pytest.mark.parametrize("recipe", helpers.RECIPES)
+@pytest.mark.parametrize("recipe", recipe_module.RECIPES)
 def test_the_picture_grows_and_is_what_visualize_makes(model, recipe):
     async def scenario(explorer):
         frames, curves = [], []
@@ -89,7 +93,7 @@ def test_the_start_is_shown_beside_the_picture(model):
     async def scenario(explorer):
         explorer.seed.value = 5
         await finished(explorer)
-        start = helpers.start_image(explorer.result.recipe)
+        start = recipe_module.start_image(explorer.result.recipe)
         small = np.asarray(Image.open(io.BytesIO(explorer.start.value)).resize((64, 64)))
         assert alike(small, start) > 0.8
         assert alike(small, explorer.result.image) < 0.5
@@ -166,7 +170,7 @@ def test_stop_keeps_what_is_there_and_run_begins_anew(model):
         await finished(explorer, seconds=2)
         done = explorer.progress.value
         assert 5 <= done < 400 and explorer.left.value == f"stopped after {done} of 400"
-        assert len(explorer.result.history) == done == explorer.result.recipe["stop_after"]
+        assert len(explorer.result.history) == done == explorer.result.recipe.stop_after
         assert f"{done} of 400 steps" in explorer.facts.value
         assert explorer.button.description == "Run"
         explorer.iterations.value = 20
@@ -216,7 +220,7 @@ def test_a_picture_that_was_made_comes_back_without_work(model, monkeypatch):
         first, image, facts = explorer.result, explorer.picture.value, explorer.facts.value
         explorer.filter.value = 4
         await finished(explorer)
-        monkeypatch.setattr(helpers, "frames", None)  # whoever works now fails
+        monkeypatch.setattr(explorer_module, "frames", None)  # whoever works now fails
         explorer.filter.value = 3
         await finished(explorer)
         assert explorer.result is first
@@ -226,7 +230,7 @@ def test_a_picture_that_was_made_comes_back_without_work(model, monkeypatch):
 
 
 def test_other_weights_make_another_picture():
-    model = patterns.load()  # its own, because it is changed
+    model = pocketvgg.load()  # its own, because it is changed
 
     async def scenario(explorer):
         explorer.filter.value = 3
@@ -250,7 +254,7 @@ def test_no_more_pictures_are_kept_than_fit(model, monkeypatch):
         for number in range(6):
             explorer.filter.value = number
             await finished(explorer)
-        assert [key[0] for key in explorer.kept] == [3, 4, 5]
+        assert [recipe.filter for recipe in explorer.kept] == [3, 4, 5]
 
     drive(model, scenario)
 
@@ -260,21 +264,21 @@ def test_the_sheet_shows_all_filters_and_a_tile_chooses_one(model):
         explorer.layer.value = "block4_conv1"
         assert explorer.sheet.layout.display == "none"
         drawn = []
-        explorer.range.observe(lambda change: drawn.append(change["new"]), "value")
+        explorer.sheet.range.observe(lambda change: drawn.append(change["new"]), "value")
         explorer.overview.value = True
         assert explorer.sheet.layout.display is None
         await finished(explorer)
         assert [f"filters 0 to 63, {n} drawn" for n in range(16, 64, 16)] == [
             each for each in drawn if "drawn" in each and ", 0 drawn" not in each
         ]
-        assert explorer.range.value == "filters 0 to 63"
-        assert len(explorer.grid.children) == 64
-        style = explorer.tile_images.value
+        assert explorer.sheet.range.value == "filters 0 to 63"
+        assert len(explorer.sheet.grid.children) == 64
+        style = explorer.sheet.tile_images.value
         assert len(set(re.findall(r"\.tile-\d+", style))) == 64
         # The tile shows the filter that it chooses.
         data = re.search(r"base64,([^)]*)", style)[1]
-        sheet = np.asarray(Image.open(io.BytesIO(explorer_module.base64.b64decode(data))))
-        side = explorer_module.TILE
+        sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        side = sheet_module.TILE
         top, left = 37 // 8 * side, 37 % 8 * side
         expected = helpers.visualize(model, "block4_conv1", [37], steps=30, size=64, rescue=False)[
             0
@@ -285,10 +289,10 @@ def test_the_sheet_shows_all_filters_and_a_tile_chooses_one(model):
         assert alike(tile, expected) > 0.8
         position = re.search(r"tile-37 \{ background-position: -(\d+)px -(\d+)px", style)
         assert (int(position[1]), int(position[2])) == (left, top)
-        explorer.tiles[37].click()
+        explorer.sheet.tiles[37].click()
         await finished(explorer)
         assert explorer.filter.value == explorer.result.filter == 37
-        assert f".sheet-{explorer.model_id} .tile-37 {{ outline" in explorer.mark.value
+        assert f".sheet-{explorer.sheet.model_id} .tile-37 {{ outline" in explorer.sheet.mark.value
         explorer.overview.value = False
         assert explorer.sheet.layout.display == "none"
 
@@ -300,26 +304,29 @@ def test_a_large_layer_has_pages(model):
         explorer.layer.value = "block4_conv3"
         explorer.overview.value = True
         await finished(explorer)
-        assert explorer.back.disabled and not explorer.forth.disabled
-        explorer.forth.click()
+        assert explorer.sheet.back.disabled and not explorer.sheet.forth.disabled
+        explorer.sheet.forth.click()
         assert explorer.running
         await finished(explorer)
-        assert explorer.range.value == "filters 64 to 79" and explorer.forth.disabled
-        assert [tile.description.split()[0] for tile in explorer.grid.children] == [
+        assert explorer.sheet.range.value == "filters 64 to 79" and explorer.sheet.forth.disabled
+        assert [tile.description.split()[0] for tile in explorer.sheet.grid.children] == [
             str(n) for n in range(64, 80)
         ]
-        explorer.tiles[5].click()
+        explorer.sheet.tiles[5].click()
         await finished(explorer)
-        assert explorer.result.filter == 69 and ".tile-5 " in explorer.mark.value
+        assert explorer.result.filter == 69 and ".tile-5 " in explorer.sheet.mark.value
         explorer.layer.value = "block1_conv1"
         await finished(explorer)
-        assert explorer.range.value == "filters 0 to 15" and len(explorer.grid.children) == 16
+        assert (
+            explorer.sheet.range.value == "filters 0 to 15"
+            and len(explorer.sheet.grid.children) == 16
+        )
 
     drive(model, scenario)
 
 
 def test_the_sheet_marks_silent_filters():
-    model = patterns.load()
+    model = pocketvgg.load()
     layer = model.get_layer("block2_conv2")
     kernel, bias = layer.get_weights()
     kernel[..., 5] = 0
@@ -328,9 +335,9 @@ def test_the_sheet_marks_silent_filters():
     async def scenario(explorer):
         explorer.overview.value = True
         await finished(explorer)
-        assert explorer.tiles[5].description == "5 dead"
-        assert explorer.tiles[6].description == "6"
-        explorer.tiles[5].click()
+        assert explorer.sheet.tiles[5].description == "5 dead"
+        assert explorer.sheet.tiles[6].description == "6"
+        explorer.sheet.tiles[5].click()
         await finished(explorer)
         assert "dead, silent on the start image" in explorer.facts.value
         assert "helpers.visualize would try other starts" in explorer.facts.value
@@ -342,12 +349,12 @@ def test_the_slider_comes_before_the_sheet_which_goes_on_after(model):
     async def scenario(explorer):
         explorer.layer.value = "block4_conv3"
         explorer.overview.value = True
-        await until(lambda: ", 16 drawn" in explorer.range.value)
+        await until(lambda: ", 16 drawn" in explorer.sheet.range.value)
         explorer.filter.value = 7
         await until(lambda: explorer.result.filter == 7)
-        assert "drawn" in explorer.range.value
+        assert "drawn" in explorer.sheet.range.value
         await finished(explorer)
-        assert explorer.range.value == "filters 0 to 63"
+        assert explorer.sheet.range.value == "filters 0 to 63"
 
     drive(model, scenario)
 
@@ -393,7 +400,7 @@ def test_an_error_is_shown_and_the_next_picture_works(model, monkeypatch):
             raise RuntimeError("no memory for <this>\nand a second line")
 
         with monkeypatch.context() as patch:
-            patch.setattr(helpers, "frames", broken)
+            patch.setattr(explorer_module, "frames", broken)
             explorer.filter.value = 7
             await finished(explorer)
             assert explorer.facts.value == "RuntimeError: no memory for &lt;this&gt;"
@@ -411,7 +418,7 @@ def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
             raise MemoryError("too much")
 
         with monkeypatch.context() as patch:
-            patch.setattr(helpers, "finish", broken)
+            patch.setattr(explorer_module, "judge", broken)
             explorer.filter.value = 7
             await finished(explorer)
         assert explorer.facts.value == "MemoryError: too much"
@@ -421,7 +428,7 @@ def test_an_error_at_the_end_is_shown_too(model, monkeypatch):
 
 
 def test_weights_that_are_not_finite_are_said_whatever_is_pressed():
-    model = patterns.load()
+    model = pocketvgg.load()
 
     async def scenario(explorer):
         layer = model.get_layer("block1_conv1")
@@ -448,7 +455,7 @@ def test_the_sheet_opens_after_a_climb_that_was_stopped_at_once(model):
         explorer.button.click()  # that has not begun yet
         await finished(explorer)
         explorer.overview.value = True
-        await until(lambda: explorer.range.value == "filters 0 to 31")
+        await until(lambda: explorer.sheet.range.value == "filters 0 to 31")
 
     drive(model, scenario)
 
@@ -464,7 +471,7 @@ def test_a_layer_of_one_filter(model):
         assert explorer.filter.max >= explorer.filter.value == 0
         explorer.overview.value = True
         await finished(explorer)
-        assert explorer.range.value == "filters 0 to 0"
+        assert explorer.sheet.range.value == "filters 0 to 0"
 
     drive(network, scenario)
 
@@ -475,7 +482,7 @@ def test_close_ends_the_run_and_every_part(model):
     async def scenario(explorer):
         explorer.iterations.value = 400
         await until(lambda: explorer.progress.value >= 3)
-        parts.extend([explorer, explorer.picture, explorer.facts, *explorer.tiles])
+        parts.extend([explorer, explorer.picture, explorer.facts, *explorer.sheet.tiles])
         # drive() closes it, and looks for tasks that are left
 
     drive(model, scenario)
@@ -493,8 +500,8 @@ def test_two_explorers_do_not_disturb_each_other(model):
         alone = helpers.visualize(model, explorer.layer.value, [2], size=64, rescue=False)[0]
         assert np.array_equal(explorer.result.image, alone.image)
         assert (
-            explorer.tile_images.value.split("--sheet")[0]
-            != other.tile_images.value.split("--sheet")[0]
+            explorer.sheet.tile_images.value.split("--sheet")[0]
+            != other.sheet.tile_images.value.split("--sheet")[0]
         )
         other.close()
 
@@ -513,7 +520,7 @@ def test_without_an_event_loop_the_picture_is_made_at_once(model):
 def test_without_widgets_there_is_a_still_picture_that_says_so(model, monkeypatch):
     displayed = []
     monkeypatch.setattr(
-        explorer_module, "display", lambda data, metadata, raw: displayed.append((data, metadata))
+        figures, "display", lambda data, metadata, raw: displayed.append((data, metadata))
     )
     explorer = helpers.explorer(model, size=64)
     explorer._ipython_display_()
@@ -521,7 +528,7 @@ def test_without_widgets_there_is_a_still_picture_that_says_so(model, monkeypatc
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
     assert "a still picture stands here: block2_conv2 filter 0" in data["text/plain"]
     assert metadata["image/jpeg"]["alt"] == data["text/plain"]
-    still = Image.open(io.BytesIO(explorer_module.base64.b64decode(data["image/jpeg"])))
+    still = Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))
     assert np.asarray(still).std() > 30  # not an empty page
     explorer.close()
 
@@ -586,7 +593,7 @@ def test_a_size_that_a_layer_cannot_take_is_said_and_survived():
         assert "needs images of at least 67 pixels" in explorer.facts.value
         explorer.size.value = 96
         await finished(explorer)
-        assert explorer.result.layer == "wide" and explorer.result.recipe["size"] == 96
+        assert explorer.result.layer == "wide" and explorer.result.recipe.size == 96
 
     drive(model, scenario)
 
@@ -613,11 +620,11 @@ def test_two_hundred_random_moves(model):
         elif what == 6:
             explorer.overview.value = not explorer.overview.value
         elif what == 7:
-            rng.choice(explorer.tiles).click()
-        elif what == 8 and not explorer.forth.disabled:
-            explorer.forth.click()
-        elif what == 9 and not explorer.back.disabled:
-            explorer.back.click()
+            rng.choice(explorer.sheet.tiles).click()
+        elif what == 8 and not explorer.sheet.forth.disabled:
+            explorer.sheet.forth.click()
+        elif what == 9 and not explorer.sheet.back.disabled:
+            explorer.sheet.back.click()
         else:
             explorer.filter.value = rng.randint(0, explorer.filter.max)
 
@@ -631,7 +638,7 @@ def test_two_hundred_random_moves(model):
         explorer.left.observe(look, "value")
         # Graphs are built once for a layer and stay; they are not what this test is about.
         explorer.iterations.value = 2
-        for recipe in helpers.RECIPES:
+        for recipe in recipe_module.RECIPES:
             for layer in layers:
                 explorer.recipe.value, explorer.layer.value, explorer.size.value = (
                     recipe,

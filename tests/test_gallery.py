@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import atlas
-import gallery
-import patterns
+from filtersight.atlas import folder as folder_module
+from filtersight.atlas import gallery, signatures
+from filtersight.world import patterns
 from tools.browser import chromium
 
 LEFT = Path(__file__).with_name("browser")
@@ -58,7 +58,7 @@ def fake(folder, layers, image_of, facts_of, left_out=()):
         name: {
             "place": place,
             "filters": count,
-            "folder": atlas.folder_of(name),
+            "folder": folder_module.folder_of(name),
             "recipe": recipe(name),
         }
         for place, (name, count) in enumerate(layers.items())
@@ -68,7 +68,7 @@ def fake(folder, layers, image_of, facts_of, left_out=()):
         for number in range(count):
             if (name, number) in left_out:
                 continue
-            data, file = image_of(name, number), atlas.file_of(name, number)
+            data, file = image_of(name, number), folder_module.file_of(name, number)
             path = folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -123,7 +123,7 @@ def folder(images, tmp_path_factory):
         lambda layer, number: png(images[layer, number]),
         facts,
     )
-    assert gallery.write(made) == made / "index.html"
+    assert gallery.gallery(made) == made / "index.html"
     return made
 
 
@@ -138,7 +138,7 @@ def data_of(folder):
 
 def test_a_signature_does_not_depend_on_where_things_lie():
     drawn, _ = patterns.images(20, seed=1, size=64)
-    both = gallery.signatures(np.concatenate([drawn, np.roll(drawn, (11, 29), (1, 2))]))
+    both = signatures.signatures(np.concatenate([drawn, np.roll(drawn, (11, 29), (1, 2))]))
     assert both.shape == (40, 26)
     assert both.dtype == np.float32
     assert np.allclose(both[:20], both[20:], atol=1e-3)
@@ -161,7 +161,7 @@ def test_like_textures_and_colours_are_near():
         for angle, wavelength in kinds
         for colour in colours
     ]
-    rows = gallery.signatures(np.stack(sheet))
+    rows = signatures.signatures(np.stack(sheet))
     half = len(rows) // 2
     away = np.linalg.norm(rows[:half, None] - rows[None, half:], axis=-1)
     assert (away.argmin(axis=1) == np.arange(half)).all()
@@ -169,19 +169,19 @@ def test_like_textures_and_colours_are_near():
 
 def test_signatures_are_counted_from_the_mean_of_the_images():
     drawn, _ = patterns.images(30, seed=2, size=64)
-    rows = gallery.signatures(drawn)
+    rows = signatures.signatures(drawn)
     assert np.allclose(rows.mean(axis=0), 0, atol=1e-4)
     assert np.allclose(rows.std(axis=0), 1, atol=1e-3)
-    assert (gallery.signatures(drawn[:1]) == 0).all()
-    assert gallery.signatures(drawn[:0]).shape == (0, 26)
+    assert (signatures.signatures(drawn[:1]) == 0).all()
+    assert signatures.signatures(drawn[:0]).shape == (0, 26)
     flat = np.repeat(np.array([0, 128, 255], np.uint8), 64 * 64 * 3).reshape(3, 64, 64, 3)
-    assert np.isfinite(gallery.signatures(flat)).all()
+    assert np.isfinite(signatures.signatures(flat)).all()
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3))])
 def test_signatures_take_pictures_only(wrong):
     with pytest.raises(ValueError, match="must be"):
-        gallery.signatures(wrong)
+        signatures.signatures(wrong)
 
 
 # ---------------------------------------------------------------- what is written
@@ -196,7 +196,7 @@ def test_tiles_lie_where_the_page_looks_for_them(tmp_path):
         lambda layer, number: png(np.tile(colours[number], (32, 32, 1))),
         facts,
     )
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     data = data_of(tmp_path)
     names = data["layers"][0]["sheets"]
     assert len(names) == 2
@@ -225,7 +225,7 @@ def test_a_network_may_be_called_anything(tmp_path, images):
     manifest = tmp_path / "manifest.jsonl"
     name = "</title><script>alert(1)</script>"
     manifest.write_text(manifest.read_text().replace('"pocketvgg"', json.dumps(name)))
-    page = gallery.write(tmp_path).read_text(encoding="utf-8")
+    page = gallery.gallery(tmp_path).read_text(encoding="utf-8")
     assert name not in page
     assert "&lt;/title&gt;" in page
 
@@ -255,20 +255,20 @@ def test_a_second_page_replaces_the_first(tmp_path, images):
         facts,
         left_out=[("block1_conv1", 0), *((HOSTILE, number) for number in range(3))],
     )
-    page = gallery.write(tmp_path)
+    page = gallery.gallery(tmp_path)
     assert "<title>pocketvgg: 25 of 29 filters</title>" in page.read_text(encoding="utf-8")
     first = set(os.listdir(tmp_path / "sheets"))
     assert len(first) == 2
     (tmp_path / "sheets" / "mine.txt").write_text("")
     fake(tmp_path, LAYERS, lambda layer, number: png(images[layer, number]), facts)
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     second = set(os.listdir(tmp_path / "sheets"))
     assert len(first & second) == 1  # the layer that was whole already
     assert len(second) == 4
     assert "mine.txt" in second
     assert not list(tmp_path.rglob("*.tmp"))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
@@ -277,7 +277,7 @@ def test_lost_pictures_are_said(folder, tmp_path, capsys):
     shutil.copytree(folder, copy)
     (copy / "block1_conv1/000.png").unlink()
     (copy / "block1_conv1/003.png").write_bytes(b"no picture")
-    gallery.write(copy)
+    gallery.gallery(copy)
     data = data_of(copy)
     assert data["problem"][:4] == ["missing", "", "", "broken"]
     assert data["hue"][0] is None
@@ -289,18 +289,18 @@ def test_numbers_that_are_none_are_none(tmp_path, images):
         return facts(layer, number) | {"activation": float("nan")}
 
     fake(tmp_path, {"one": 2}, lambda *_: png(images["block1_conv1", 0]), odd)
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     assert data_of(tmp_path)["answer"] == [None, None]
 
 
 def test_no_atlas_is_said(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        gallery.write(tmp_path / "nowhere")
+        gallery.gallery(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="not the folder of an atlas"):
-        gallery.write(tmp_path)
+        gallery.gallery(tmp_path)
     fake(tmp_path, {"one": 2}, None, facts, left_out=[("one", 0), ("one", 1)])
     with pytest.raises(ValueError, match="has no pictures"):
-        gallery.write(tmp_path)
+        gallery.gallery(tmp_path)
     assert os.listdir(tmp_path) == ["manifest.jsonl"]
 
 
@@ -502,10 +502,10 @@ def test_sort_by_colour_and_by_layer(shown, images):
 
 def test_similar_filters_come_nearest_first(shown, images, folder):
     chosen = KEYS.index(("block2_conv1", 7))
-    rows = gallery.signatures(np.stack([images[key] for key in KEYS]))
+    rows = signatures.signatures(np.stack([images[key] for key in KEYS]))
     stored = np.frombuffer(base64.b64decode(data_of(folder)["signatures"]), np.int8)
     stored = stored.reshape(len(KEYS), -1).astype(int)
-    assert np.abs(stored / gallery.STEPS - np.clip(rows, -127 / 32, 127 / 32)).max() < 0.02
+    assert np.abs(stored / signatures.STEPS - np.clip(rows, -127 / 32, 127 / 32)).max() < 0.02
     away = ((stored - stored[chosen]) ** 2).sum(axis=1)
     expected = [KEYS[i] for i in np.argsort(away, kind="stable")]
     shown.tile("block2_conv1", 7).click()
@@ -629,7 +629,7 @@ def test_an_unfinished_atlas_with_lost_pictures(browser, folder, images, tmp_pat
     left_out = [("block2_conv1", number) for number in range(5, 20)]
     fake(tmp_path, LAYERS, lambda *key: png(images[key]), facts, left_out)
     (tmp_path / "block1_conv1/000.png").unlink()
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     (tmp_path / "block1_conv1/002.png").unlink()  # after the page was made
     shown = Gallery(browser, tmp_path)
     assert "14 of 29 filters drawn" in shown.page.locator("header").inner_text()
@@ -667,7 +667,7 @@ def test_thousands_of_tiles(browser, images, tmp_path):
     layers = {f"layer{number}": count for number, count in enumerate(counts)}
     files = [png(image) for image in images.values()]
     fake(tmp_path, layers, lambda layer, number: files[number % len(files)], facts)
-    gallery.write(tmp_path)
+    gallery.gallery(tmp_path)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.count("content-visibility: auto;") == 1
     # Not all browsers leave alone what this hides.

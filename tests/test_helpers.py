@@ -14,16 +14,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, PngImagePlugin
+from tqdm import tqdm
 
 import helpers
-import patterns
+from filtersight.ascent import climb, objective, visualize
+from filtersight.ascent import recipe as recipe_module
+from filtersight.basics import files
+from filtersight.basics.recipe import Settings
+from filtersight.networks.layers import Layer
+from filtersight.world import patterns, pocketvgg
 
 COURSE = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 def small_network(*, bias=0.0, weights=None):
@@ -250,8 +256,12 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
     one.set_weights([np.full((3, 3, 3, 4), 1 / 27), np.full(4, -1.01)])
     start = np.full((16, 16, 3), 300.0, np.float32)
     past = np.array([[0.2]], np.float32)
-    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
-    picture = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
+    order = recipe_module.recipe_for(
+        Layer(network, "one"), Settings(recipe="plain", steps=1, size=16)
+    )
+    picture = climb.judge(Layer(network, "one"), [0], helpers.deprocess(start)[None], past, order)[
+        0
+    ]
     assert picture.status == "dead" and "on the way" in picture.reason
 
 
@@ -259,11 +269,13 @@ def test_a_filter_that_falls_silent_in_8_bits_is_called_dead():
 def test_dead_and_alive_where_activations_are_negative(picture, noise, status, monkeypatch):
     network = small_network()
     answers = iter([noise, picture])  # in the order in which they are measured
-    monkeypatch.setattr(helpers, "activations", lambda *_: np.array([[next(answers)]], "f4"))
+    monkeypatch.setattr(Layer, "activations", lambda *_: np.array([[next(answers)]], "f4"))
     start = helpers.random_image(16)
     past = np.full((1, 1), -50, np.float32)
-    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
-    made = helpers.finish(network, [0], helpers.deprocess(start)[None], past, order)[0]
+    order = recipe_module.recipe_for(
+        Layer(network, "one"), Settings(recipe="plain", steps=1, size=16)
+    )
+    made = climb.judge(Layer(network, "one"), [0], helpers.deprocess(start)[None], past, order)[0]
     assert made.status == status
 
 
@@ -297,8 +309,12 @@ def test_a_picture_that_is_still_noise_is_called_dead():
     answers = helpers.activations(network, "one", helpers.deprocess(start)[None])[0]
     number = int(np.argmax(answers))
     past = np.full((1, 1), 0.1, np.float32)
-    order = helpers.order_of(network, "one", recipe="plain", steps=1, size=16)
-    picture = helpers.finish(network, [number], helpers.deprocess(start)[None], past, order)[0]
+    order = recipe_module.recipe_for(
+        Layer(network, "one"), Settings(recipe="plain", steps=1, size=16)
+    )
+    picture = climb.judge(
+        Layer(network, "one"), [number], helpers.deprocess(start)[None], past, order
+    )[0]
     assert picture.activation == pytest.approx(answers[number], rel=1e-4) and answers[number] > 0
     assert picture.status == "dead" and "hardly more than on noise" in picture.reason
     climbed = helpers.visualize(network, "one", [number], recipe="plain", size=16)[0]
@@ -310,7 +326,7 @@ def test_visualize_leaves_the_model_as_it_was(model):
     trainable = [layer.trainable for layer in model.layers]
     policies = [layer.dtype_policy.name for layer in model.layers]
     answer = model(patterns.images(2, seed=1, size=64)[0].astype(np.float32)).numpy()
-    for recipe, precision in itertools.product(helpers.RECIPES, helpers.PRECISIONS):
+    for recipe, precision in itertools.product(recipe_module.RECIPES, objective.PRECISIONS):
         helpers.visualize(
             model, "block5_conv3", [0], steps=2, size=32, recipe=recipe, precision=precision
         )
@@ -324,13 +340,13 @@ def test_visualize_leaves_the_model_as_it_was(model):
 def test_progress_counts_every_step(model, monkeypatch):
     bars = []
 
-    class Bar(helpers.tqdm):
+    class Bar(tqdm):
         def __init__(self, *args, **kwargs):
             assert kwargs["delay"] == 2  # nothing is shown for what takes less than 2 seconds
             super().__init__(*args, **{**kwargs, "file": io.StringIO()})
             bars.append(self)
 
-    monkeypatch.setattr(helpers, "tqdm", Bar)
+    monkeypatch.setattr(visualize, "tqdm", Bar)
     helpers.visualize(model, "block1_conv1", range(16), steps=6, size=16, rescue=False)
     assert bars[0].total == bars[0].n == 16 * 6
 
@@ -409,7 +425,7 @@ def test_save_and_rerun_give_the_same_picture(model, tmp_path):
         picture.save(tmp_path / "p.jpg")
 
 
-@pytest.mark.parametrize("recipe", helpers.RECIPES)
+@pytest.mark.parametrize("recipe", recipe_module.RECIPES)
 def test_a_picture_that_was_stopped_is_stopped_there_again(model, recipe, tmp_path, capsys):
     call = {"recipe": recipe, "steps": 40, "size": 64}
     whole = helpers.visualize(model, "block2_conv1", [3], **call)[0]
@@ -439,7 +455,7 @@ def test_rerun_says_how_far_off_it_is(model, tmp_path, capsys):
 def test_rerun_notices_other_weights(model, tmp_path):
     picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
     picture.save(tmp_path / "p.png")
-    other = patterns.build()
+    other = pocketvgg.build()
     with pytest.raises(ValueError, match="other weights"):
         helpers.rerun(tmp_path / "p.png", other)
 
@@ -479,7 +495,7 @@ def write_png(path, recipe, image):
     """A PNG as FilterPicture.save writes it, with any recipe, sealed as if it were true."""
     information, text = PngImagePlugin.PngInfo(), json.dumps(recipe)
     information.add_text("recipe", text)
-    information.add_text("sha256", helpers.seal(text, image))
+    information.add_text("sha256", files.seal(text, image))
     Image.fromarray(image).save(path, pnginfo=information)
 
 
@@ -504,7 +520,7 @@ def test_rerun_refuses_a_picture_that_was_changed(model, tmp_path):
     # Checksums of the file that fit do not help.
     seal = Image.open(io.BytesIO(data)).text["sha256"]
     information = PngImagePlugin.PngInfo()
-    information.add_text("recipe", json.dumps(picture.recipe | {"seed": 1}))
+    information.add_text("recipe", json.dumps(picture.recipe.as_dict() | {"seed": 1}))
     information.add_text("sha256", seal)
     Image.fromarray(picture.image).save(path, pnginfo=information)
     with pytest.raises(ValueError, match="was changed after it was saved"):
@@ -516,9 +532,9 @@ def test_rerun_refuses_a_picture_that_was_changed(model, tmp_path):
 )
 def test_rerun_refuses_wrong_types(model, tmp_path, key, monkeypatch):
     picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
-    monkeypatch.setattr(helpers, "climb", lambda *_, **__: pytest.fail("work was begun"))
+    monkeypatch.setattr(visualize, "climb", lambda *_, **__: pytest.fail("work was begun"))
     for value in ([], {}, [[1]], -1, 1e99, "x" * 10_000, {"a": {"b": 1}}):
-        write_png(tmp_path / "p.png", picture.recipe | {key: value}, picture.image)
+        write_png(tmp_path / "p.png", picture.recipe.as_dict() | {key: value}, picture.image)
         with pytest.raises(ValueError) as caught:
             helpers.rerun(tmp_path / "p.png")
         assert "\n" not in str(caught.value) and "tensorflow" not in str(caught.value)
@@ -540,7 +556,8 @@ def test_rerun_refuses_a_picture_that_would_fill_the_memory(tmp_path):
 
 def test_rerun_loads_no_file_that_a_picture_names(model, tmp_path):
     picture = helpers.visualize(model, "block1_conv1", [5], steps=2, size=16)[0]
-    picture.recipe["network"] = str(tmp_path / "evil.h5")
+    recipe = dataclasses.replace(picture.recipe, network=str(tmp_path / "evil.h5"))
+    picture = dataclasses.replace(picture, recipe=recipe)
     model.save(tmp_path / "evil.h5")
     picture.save(tmp_path / "p.png")
     with pytest.raises(ValueError, match="give that model to rerun"):

@@ -11,10 +11,13 @@ import pytest
 import tensorflow as tf
 
 import helpers
-import loader
-import networks
-import patterns
-import why
+from filtersight.ascent import recipe
+from filtersight.networks import describe, load
+from filtersight.networks import flat as flat_module
+from filtersight.networks import layers as layers_module
+from filtersight.networks.layers import Layer
+from filtersight.trust import why
+from filtersight.world import patterns, pocketvgg
 
 L = keras.layers
 warnings.filterwarnings("ignore", "The structure of `inputs`")
@@ -41,20 +44,20 @@ def inner(model, layer):
 
 def works(model, layer, images, expected, classes=True):
     """The layer's maps are those expected; a filter and a class can be drawn; the answer is the model's."""
-    maps = networks.cut(model, layer)(images.astype("f4"), training=False)
+    maps = Layer(model, layer).network(images.astype("f4"), training=False)
     assert np.allclose(maps, expected, rtol=1e-4, atol=1e-5)
     pictures = helpers.visualize(model, layer, [0, 1], steps=6, size=32, rescue=False)
-    start = helpers.start_image(pictures[0].recipe)[None]
+    start = recipe.start_image(pictures[0].recipe)[None]
     silent = helpers.activations(model, layer, start)[0]
     for picture in pictures:
         assert picture.image.shape == (32, 32, images.shape[-1]) and picture.image.dtype == np.uint8
-        maps = networks.cut(model, layer)(picture.image[None].astype("f4"), training=False)
+        maps = Layer(model, layer).network(picture.image[None].astype("f4"), training=False)
         mean = maps[0, ..., picture.filter]
         assert np.isclose(picture.activation, np.mean(mean), rtol=1e-3, atol=1e-5)
         assert picture.activation >= silent[picture.filter]
     if classes:
-        last = why.classifier(model)
-        values = networks.cut(model, last)(images.astype("f4"), training=False)
+        last = why.classifier(model).name
+        values = Layer(model, last).network(images.astype("f4"), training=False)
         assert np.allclose(values, model(images.astype("f4"), training=False), atol=1e-5)
         assert np.isfinite(why.attributions(model, layer, images[0])).all()
 
@@ -68,7 +71,7 @@ def test_tf_keras_vis_63_layers_before_a_nested_network_and_an_activation_of_its
     images = noise(2, 67, 67, 3)
     middle = keras.Model(inputs, before)(images.astype("f4"))
     works(model, "last_conv", images, inner(base, "last_conv")(middle))
-    assert networks.objective(model, "answer").layer.name == "value"
+    assert Layer(model, "answer").objective.layer.name == "value"
 
 
 @pytest.mark.parametrize("functional", [False, True])
@@ -103,7 +106,7 @@ def test_tf_keras_vis_48_one_network_for_two_images():
         helpers.visualize(model, "answer", [0])
     with pytest.raises(ValueError, match="not decided by the image alone"):
         why.predictions(model, images[0])
-    assert "left out, as they need another" in networks.describe(model).doubts[-1]
+    assert "left out, as they need another" in describe.describe(model).doubts[-1]
 
 
 def test_tf_keras_vis_36_bare_arithmetic_before_a_network_without_a_head():
@@ -113,7 +116,7 @@ def test_tf_keras_vis_36_bare_arithmetic_before_a_network_without_a_head():
     images = noise(2, 64, 64, 3)
     expected = base(images.astype("f4") / 127.5 - 1)
     works(model, "last_conv", images, expected, classes=False)
-    assert networks.preprocessing(model) == "inside; black becomes -0.0039, white 0.0039"
+    assert describe.preprocessing(model) == "inside; black becomes -0.0039, white 0.0039"
     with pytest.raises(ValueError, match="not one value for each class"):
         why.predictions(model, images[0])
 
@@ -136,7 +139,7 @@ def test_tf_keras_vis_84_two_parts_of_different_kind_and_a_sigmoid():
     model = keras.Model([one, two], x)
     works(model, "c", images, inner(flat, "c")(images.astype("f4")), classes=False)
     with pytest.raises(ValueError, match="another input"):
-        networks.cut(model, "answer")
+        Layer(model, "answer")
 
 
 def test_tf_keras_vis_34_a_small_network_without_a_softmax():
@@ -201,18 +204,18 @@ def test_keras_vis_219_batch_normalisation_and_activations_as_layers():
     for layer in model.layers[:6]:
         maps = layer(maps, training=False)
     works(model, "r1", images, maps)
-    assert [c.activation for c in networks.describe(model).convolutions] == ["r0", "r1"]
+    assert [c.activation for c in describe.describe(model).convolutions] == ["r0", "r1"]
 
 
 def test_keras_vis_143_inceptions_branches():
     model = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(75, 75, 3))
-    names = networks.conv_layers(model)
+    names = layers_module.conv_layers(model)
     assert len(names) == 94
     assert set(names) == {each.name for each in model.layers if type(each) is L.Conv2D}
     picture = helpers.visualize(model, "mixed2", [5], steps=4, size=75, rescue=False)[0]
     maps = inner(model, "mixed2")(picture.image[None].astype("f4"))
     assert np.isclose(picture.activation, np.mean(maps[..., 5]), rtol=1e-3)
-    assert networks.receptive_field(model, names[0]) == 3
+    assert helpers.receptive_field(model, names[0]) == 3
 
 
 def test_keras_10850_sequential_in_sequential_and_layers_before_and_behind():
@@ -241,10 +244,10 @@ def test_keras_20116_sequential_from_a_file_by_a_call_or_never_built(tmp_path):
     images = noise(2, 32, 32, 3)
     for path in (tmp_path / "m.keras", tmp_path / "m.h5"):
         model.save(path)
-        works(loader.load_model(path), "conv", images, inner(model, "conv")(images.astype("f4")))
+        works(load.load_model(path), "conv", images, inner(model, "conv")(images.astype("f4")))
     called = keras.Sequential([L.Conv2D(8, 3, name="conv"), L.GlobalAveragePooling2D(), L.Dense(2)])
     with pytest.raises(ValueError, match=r"call model\.build"):
-        networks.describe(called)
+        describe.describe(called)
     called(np.zeros((1, 32, 32, 3), "f4"))  # a batch of one, for ever
     works(called, "conv", images, called.layers[0](images.astype("f4")))
 
@@ -284,7 +287,7 @@ def test_lucent_10_a_network_for_images_of_32_pixels():
             L.MaxPooling2D(),
         ]
     model = keras.Sequential([*layers, L.Flatten(), L.Dense(100, name="answer")])
-    deep = networks.conv_layers(model)[-1]
+    deep = layers_module.conv_layers(model)[-1]
     for size in (32, 128):
         picture = helpers.visualize(model, deep, [0], size=size, steps=4, rescue=False)[0]
         assert picture.image.shape == (size, size, 3)
@@ -299,7 +302,7 @@ def test_layers_of_one_name_in_two_inner_models_share_their_weights():
     left, right, inputs = backbone(name="left"), backbone(name="right"), keras.Input((32, 32, 3))
     model = keras.Model(inputs, L.Add()([left(inputs), right(inputs)]))
     names = ["left.first", "left.last_conv", "right.first", "right.last_conv"]
-    assert networks.conv_layers(model) == names
+    assert layers_module.conv_layers(model) == names
     images = noise(2, 32, 32, 3)
     for scale in (1, 3):
         kernel, bias = right.get_layer("last_conv").get_weights()
@@ -315,7 +318,11 @@ def test_a_layer_used_three_times():
     for number in range(3):
         x = relu(L.Conv2D(4, 3, padding="same", name=f"c{number}")(x))
     model = keras.Model(inputs, x)
-    assert [n for n in networks.unfold(model).parts if "relu" in n] == ["relu", "relu:2", "relu:3"]
+    assert [n for n in flat_module.unfold(model).parts if "relu" in n] == [
+        "relu",
+        "relu:2",
+        "relu:3",
+    ]
     images = noise(2, 32, 32, 3)
     for layer in ("relu", "relu:2", "relu:3"):
         count = 2 * int(layer[-1]) if ":" in layer else 2
@@ -359,7 +366,7 @@ def test_the_model_itself_stays_as_it_was(tmp_path):
     ],
 )
 def test_what_cannot_be_looked_into_is_refused_with_a_way_out(build, said):
-    for call in (networks.describe, lambda model: helpers.visualize(model, "c", [0])):
+    for call in (describe.describe, lambda model: helpers.visualize(model, "c", [0])):
         with pytest.raises(ValueError, match=said) as caught:
             call(build())
         assert "\n" not in str(caught.value)
@@ -386,7 +393,7 @@ def test_the_ways_out_lead_out():
     model = keras.Model(image, flat(L.Reshape((28, 28))(image)))
     images = noise(2, 28, 28, 1)
     assert np.allclose(
-        networks.cut(model, "c")(images.astype("f4")), flat(images[..., 0].astype("f4"))
+        Layer(model, "c").network(images.astype("f4")), flat(images[..., 0].astype("f4"))
     )
 
 
@@ -438,23 +445,23 @@ def extent(model, layer, size=128):
 )
 def test_receptive_fields_are_those_published_and_those_of_a_gradient(name, layer, field, between):
     """As load_model builds the networks. Araujo, Norris and Sim 2019, table of popular networks."""
-    model = loader.with_preprocessing(getattr(keras.applications, name), None)
-    assert networks.receptive_field(model, layer) == field
+    model = load.with_preprocessing(getattr(keras.applications, name), None)
+    assert helpers.receptive_field(model, layer) == field
     twin = positive(model)
     for middle, expected in between.items():
-        assert networks.receptive_field(model, middle) == expected == extent(twin, middle)
+        assert helpers.receptive_field(model, middle) == expected == extent(twin, middle)
 
 
 @pytest.mark.parametrize("size", [None, 32])
 @pytest.mark.parametrize("mode", ["vgg16", "mobilenet_v2", "densenet"])  # caffe, tf, torch
 def test_preprocessing_leaves_receptive_fields_as_they_are(mode, size):
     bare = backbone((size, size, 3))
-    fields = {name: networks.receptive_field(bare, name) for name in networks.unfold(bare).parts}
+    fields = {name: helpers.receptive_field(bare, name) for name in flat_module.unfold(bare).parts}
     assert fields["first"] == fields["relu"] == 3 and fields["last_conv"] == 5
-    told = loader.load_model(bare, preprocess=getattr(keras.applications, mode).preprocess_input)
-    for name in networks.unfold(told).parts:
-        assert networks.receptive_field(told, name) == fields.get(name, 1)
-    assert " all " not in str(networks.describe(told))
+    told = load.load_model(bare, preprocess=getattr(keras.applications, mode).preprocess_input)
+    for name in flat_module.unfold(told).parts:
+        assert helpers.receptive_field(told, name) == fields.get(name, 1)
+    assert " all " not in str(describe.describe(told))
 
 
 # ---------------------------------------------------------------- describe and preprocessing
@@ -483,52 +490,52 @@ def trained():
 
 
 def test_describe_tells_pocketvgg():
-    found = networks.describe(patterns.load())
+    found = describe.describe(pocketvgg.load())
     assert found.shape == (None, None, 3) and found.doubts == []
     assert found.preprocessing == "inside; black becomes -1, white 1"
-    assert [c.name for c in found.convolutions] == helpers.conv_layers(patterns.load())
+    assert [c.name for c in found.convolutions] == helpers.conv_layers(pocketvgg.load())
     assert [c.filters for c in found.convolutions][::4] == [16, 48, 80, 128]
     assert found.convolutions[-1].field == 196 and found.convolutions[-1].map == (8, 8)
     assert "45 values, softmax, from layer 'predictions'" in str(found)
 
 
 def test_describe_sees_bgr_and_what_it_cannot_tell():
-    vgg = loader.with_preprocessing(keras.applications.VGG16, None)
-    found = networks.describe(vgg)
+    vgg = load.with_preprocessing(keras.applications.VGG16, None)
+    found = describe.describe(vgg)
     assert "channels as BGR" in found.preprocessing and " all " not in str(found)
     # By hand: a block's convolutions add 2, 4, 8, 16, 32 pixels each, the pools between 1, 2, 4, 8.
     by_hand = "3 5 10 14 24 32 40 60 76 92 132 164 196".split()
     assert [str(each.field) for each in found.convolutions] == by_hand
     bare = keras.applications.ResNet50(weights=None, include_top=False)
-    (doubt,) = networks.describe(bare).doubts
+    (doubt,) = describe.describe(bare).doubts
     assert "preprocess=keras.applications.resnet.preprocess_input" in doubt
-    told = loader.load_model(bare, preprocess=keras.applications.resnet.preprocess_input)
-    assert networks.describe(told).doubts == []
-    assert "channels as BGR" in networks.describe(told).preprocessing
+    told = load.load_model(bare, preprocess=keras.applications.resnet.preprocess_input)
+    assert describe.describe(told).doubts == []
+    assert "channels as BGR" in describe.describe(told).preprocessing
 
 
 def test_the_range_that_a_network_was_trained_on_is_noticed(trained, tmp_path):
     model, images, labels = trained
     model.save(tmp_path / "mine.keras")
-    raw = loader.load_model(str(tmp_path / "mine.keras"))
-    (doubt,) = networks.describe(raw).doubts
+    raw = load.load_model(str(tmp_path / "mine.keras"))
+    (doubt,) = describe.describe(raw).doubts
     assert "another range than 0 to 255" in doubt and "preprocess=(0, 1)" in doubt
-    told = loader.load_model(tmp_path / "mine.keras", preprocess=(0, 1))
-    assert networks.describe(told).doubts == []
+    told = load.load_model(tmp_path / "mine.keras", preprocess=(0, 1))
+    assert describe.describe(told).doubts == []
     expected = np.argmax(model.predict(images[:300] / 255, verbose=0), axis=1)
     found = [why.predictions(told, image, top=1)[0].number for image in images[:300:10]]
     assert found == expected[::10].tolist()
     assert np.mean(expected == labels[:300]) > 0.8
-    by_function = loader.load_model(model, preprocess=lambda x: x / 255)
+    by_function = load.load_model(model, preprocess=lambda x: x / 255)
     assert np.allclose(
         by_function.predict(images[:9], verbose=0), told.predict(images[:9], verbose=0)
     )
 
 
 def test_a_small_trained_networks_pictures_show_what_they_should(trained):
-    model = loader.load_model(trained[0], preprocess=(0, 1))
-    layer = networks.conv_layers(model)[2]
-    relu = networks.describe(model).convolutions[2].activation
+    model = load.load_model(trained[0], preprocess=(0, 1))
+    layer = layers_module.conv_layers(model)[2]
+    relu = describe.describe(model).convolutions[2].activation
     assert relu != layer
     real = helpers.activations(model, relu, trained[1][:400])
     pictures = helpers.visualize(model, relu, range(12), size=32)
@@ -555,7 +562,7 @@ def test_a_small_trained_networks_pictures_show_what_they_should(trained):
 )
 def test_a_wrong_preprocess_is_refused(preprocess, said):
     with pytest.raises(ValueError, match=said):
-        loader.load_model(backbone(), preprocess=preprocess)
+        load.load_model(backbone(), preprocess=preprocess)
 
 
 def test_files_that_are_no_model_say_what_to_do(tmp_path):
@@ -572,7 +579,7 @@ def test_files_that_are_no_model_say_what_to_do(tmp_path):
         "none.keras": "no file",
     }.items():
         with pytest.raises(ValueError, match=said) as caught:
-            loader.load_model(tmp_path / name)
+            load.load_model(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -586,7 +593,7 @@ def test_a_loss_of_ones_own_does_not_keep_a_model_from_loading(tmp_path):
     model.compile("adam", strange_loss)
     model.save(tmp_path / "lossy.keras")
     keras.saving.get_custom_objects().clear()
-    assert networks.conv_layers(loader.load_model(tmp_path / "lossy.keras")) == [
+    assert layers_module.conv_layers(load.load_model(tmp_path / "lossy.keras")) == [
         "first",
         "last_conv",
     ]
@@ -607,7 +614,7 @@ def test_the_objective_is_the_value_before_the_softmax(kind):
         x = L.Activation("softmax")(x) if kind == "activation layer" else x
     model = keras.Model(inputs, x)
     images = noise(4, 32, 32, 3).astype("f4") / 255
-    part = networks.objective(model, why.classifier(model))
+    part = why.classifier(model).objective
     found = keras.Model(part.image, part.output)(images).numpy()
     given = model(images).numpy()
     if kind == "linear":
@@ -628,8 +635,11 @@ def test_the_objective_is_the_value_before_the_softmax(kind):
     ],
 )
 def test_networks_of_keras_applications_run_without_tuning(name, layer):
-    model = loader.with_preprocessing(getattr(keras.applications, name), None, include_top=True)
+    model = load.with_preprocessing(getattr(keras.applications, name), None, include_top=True)
     picture = helpers.visualize(model, layer, [3], size=64, steps=6, rescue=False)[0]
-    maps = networks.cut(model, layer)(picture.image[None].astype("f4"))
+    maps = Layer(model, layer).network(picture.image[None].astype("f4"))
     assert np.isclose(picture.activation, np.mean(maps[..., 3]), rtol=2e-3)
-    assert networks.unfold(model).shape == (224, 224, 3) and why.classifier(model) == "predictions"
+    assert (
+        flat_module.unfold(model).shape == (224, 224, 3)
+        and why.classifier(model).name == "predictions"
+    )

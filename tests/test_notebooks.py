@@ -1,7 +1,7 @@
 """The notebooks as files, and the code in them held against helpers.
 
 That they run and give the stored outputs, and that the solutions are right, is nbval's business (see
-conftest.py).
+tests/chapters.py).
 """
 
 import ast
@@ -23,9 +23,9 @@ import tensorflow as tf
 from PIL import Image
 
 import helpers
-import patterns
-import scores
-import why
+from filtersight.basics import files
+from filtersight.trust import scores, why
+from filtersight.world import patterns, pocketvgg
 
 COURSE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
@@ -126,7 +126,9 @@ def test_the_parts_of_a_chapter(path):
 
 
 @pytest.mark.parametrize(
-    "path", [*NOTEBOOKS, *COURSE.glob("*.md"), *COURSE.glob("models/*.md")], ids=lambda p: p.name
+    "path",
+    [*NOTEBOOKS, *COURSE.glob("*.md"), *COURSE.glob("filtersight/world/weights/*.md")],
+    ids=lambda p: p.name,
 )
 def test_links_lead_somewhere(path):
     text = prose(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
@@ -141,7 +143,7 @@ def test_every_picture_in_media_is_used():
     text = "\n".join(prose(path) for path in NOTEBOOKS)
     text += "\n".join(
         path.read_text(encoding="utf-8")
-        for path in [*COURSE.glob("*.md"), *COURSE.glob("models/*.md")]
+        for path in [*COURSE.glob("*.md"), *COURSE.glob("filtersight/world/weights/*.md")]
     )
     for picture in (COURSE / "media").iterdir():
         assert f"media/{picture.name}" in text, picture.name
@@ -172,7 +174,7 @@ def functions(path, **names):
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 def test_chapter_1_filter_is_the_layer(model):
@@ -271,7 +273,7 @@ def test_chapter_9_is_why(model):
 
 def test_chapter_10_writes_whole_files_and_goes_on(model, tmp_path):
     taught = functions(NOTEBOOKS[9], model=model)
-    for write in (taught["write_whole"], patterns.write):
+    for write in (taught["write_whole"], files.write_whole):
         (tmp_path / "000.png").write_bytes(b"old")
         write(tmp_path / "000.png", b"new")
         assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("000.png", b"new")]

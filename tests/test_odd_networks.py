@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from test_networks import backbone, inner, noise, works
 
-import engine
 import helpers
-import loader
-import networks
-import patterns
+from filtersight.ascent import objective, recipe
+from filtersight.networks import describe, flat, load
+from filtersight.networks import layers as layers_module
+from filtersight.networks.layers import Layer
+from filtersight.world import patterns
 
 L, ops = keras.layers, keras.ops
 ONES = {"padding": "same", "kernel_initializer": "ones", "bias_initializer": "ones"}
@@ -41,12 +42,12 @@ def climbs(model, layer, precision="bfloat16", size=None):
         model, layer, [0], steps=1, size=size, rescue=False, precision=precision, coarse=False
     )[0]
     order = picture.recipe
-    noise_image = helpers.start_image(order)[None]
-    part = networks.objective(model, layer)
+    noise_image = recipe.start_image(order)[None]
+    part = Layer(model, layer).objective
     values = np.asarray(keras.Model(part.image, part.output)(noise_image.astype("f4")), "f4")
     # Of the image as it was looked at: a little shifted, turned and scaled.
     expected = values[..., 0].mean()
-    if networks.has_softmax(model, layer):  # a class also climbs away from its rivals
+    if Layer(model, layer).has_softmax:  # a class also climbs away from its rivals
         expected += np.log(helpers.activations(model, layer, noise_image)[0, 0])
     assert picture.history[0] == pytest.approx(
         expected, rel=0.05, abs=0.02 * float(np.abs(values).max())
@@ -66,9 +67,14 @@ def test_names_that_tensorflow_does_not_allow():
     x = L.Dense(2, activation="softmax", name="_end")(L.GlobalAveragePooling2D()(x))
     model = keras.Model(inputs, x, name="$x_2^")
     images, names = noise(2, 32, 32, 3), ["1st conv: größe?", "$x_2^", "¥x_2^"]
-    assert networks.conv_layers(model) == names
+    assert layers_module.conv_layers(model) == names
     works(model, "¥x_2^", images, after(model, *names)(images))
-    assert tf.function(networks.cut(model, "$x_2^"))(images.astype("f4")).shape == (2, 28, 28, 4)
+    assert tf.function(Layer(model, "$x_2^").network)(images.astype("f4")).shape == (
+        2,
+        28,
+        28,
+        4,
+    )
     diagnosis = helpers.diagnose(model, "$x_2^", 1, size=32)
     assert "$x_2^ filter 1" in str(diagnosis)
     assert [layer.name for layer in model.layers][1:4] == names
@@ -97,11 +103,11 @@ def test_inputs_and_outputs_by_name():
     model = keras.Model({"age": age, "photo": photo}, heads)
     images = noise(2, 32, 32, 3)
     works(model, "c", images, after(model, "c")(images), classes=False)
-    assert networks.unfold(model).last == "kinds"  # the first output, as Keras orders them
+    assert flat.unfold(model).last == "kinds"  # the first output, as Keras orders them
     with pytest.raises(ValueError, match=r"layer 'both' of .* needs another input than the image"):
-        networks.cut(model, "both")
+        Layer(model, "both")
     given = {"photo": images.astype("f4"), "age": np.ones((2, 5), "f4")}
-    values = networks.cut(model, "kinds")(images.astype("f4"))
+    values = Layer(model, "kinds").network(images.astype("f4"))
     assert np.allclose(values, model(given)["kind"], atol=1e-4)
 
 
@@ -112,7 +118,7 @@ def test_a_batch_of_one_that_cannot_be_changed():
     model = keras.Model(inputs, L.Dense(2, name="answer")(x))
     images = noise(3, 32, 32, 3)
     works(model, "c", images, model.get_layer("c")(images.astype("f4")), classes=False)
-    values = networks.cut(model, "answer")(images.astype("f4"))
+    values = Layer(model, "answer").network(images.astype("f4"))
     assert np.allclose(values[1:2], model(images[1:2].astype("f4")), atol=1e-3)
     assert len(helpers.visualize(model, "answer", [0, 1], steps=2)) == 2
 
@@ -126,8 +132,8 @@ def test_inputs_of_other_types(dtype):
     images = noise(2, 32, 32, 3)
     expected = model.get_layer("c")(images.astype("f4") / 255)
     works(model, "c", images, expected, classes=False)
-    assert networks.preprocessing(model) == "inside; black becomes 0, white 1"
-    assert networks.receptive_field(model, "c") == 3
+    assert describe.preprocessing(model) == "inside; black becomes 0, white 1"
+    assert helpers.receptive_field(model, "c") == 3
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
@@ -143,7 +149,7 @@ def test_networks_that_compute_in_half_precision(policy):
     found = helpers.activations(with_answer, "last_conv", images)
     maps = np.asarray(inner(model, "last_conv")(images.astype("f4")), np.float64)
     assert found.dtype == np.float32 and np.allclose(found, maps.mean(axis=(1, 2)), rtol=0.01)
-    for precision in engine.PRECISIONS:
+    for precision in objective.PRECISIONS:
         climbs(with_answer, "last_conv", precision, size=32)
         climbs(with_answer, "answer", precision)
 
@@ -164,8 +170,8 @@ def test_a_normalization_that_has_learned_from_data():
     for layer in (normal.name, "c"):
         climbs(model, layer)
     black, white = -mean / deviation, (255 - mean) / deviation
-    words = [networks.tuple_text(each) for each in (black, white)]
-    assert networks.preprocessing(model) == f"inside; black becomes {words[0]}, white {words[1]}"
+    words = [describe.tuple_text(each) for each in (black, white)]
+    assert describe.preprocessing(model) == f"inside; black becomes {words[0]}, white {words[1]}"
 
 
 def test_augmentation_inside_does_nothing_and_hides_nothing():
@@ -182,8 +188,8 @@ def test_augmentation_inside_does_nothing_and_hides_nothing():
     )
     images = noise(2, 32, 32, 3)
     works(model, "c", images, model.get_layer("c")(images.astype("f4") / 255))
-    assert networks.receptive_field(model, "c") == 3
-    assert networks.describe(model).preprocessing == "inside; black becomes 0, white 1"
+    assert helpers.receptive_field(model, "c") == 3
+    assert describe.describe(model).preprocessing == "inside; black becomes 0, white 1"
 
 
 def test_images_that_the_network_makes_smaller_itself():
@@ -208,7 +214,7 @@ def test_a_lambda_that_was_told_its_shape_is_free_all_the_same():
     model = keras.Model(inputs, L.Dense(4, name="answer")(L.Flatten()(x)))
     (picture,) = helpers.visualize(model, "c", [0], steps=2, rescue=False)
     assert picture.image.shape == (128, 128, 1)
-    assert networks.describe(model, 128).convolutions[0].map == (126, 126)
+    assert describe.describe(model, 128).convolutions[0].map == (126, 126)
     with pytest.raises(ValueError, match="takes images of 40 × 56 pixels only"):
         helpers.visualize(model, "answer", [0], steps=2)
 
@@ -226,12 +232,12 @@ def test_layers_that_give_lists():
     first = np.array(model.get_layer("c1")(images.astype("f4")))
     joined = np.concatenate([np.maximum(first[..., 4:], 0), first[..., :4]], axis=-1)
     works(model, "c2", images, model.get_layer("c2")(joined), classes=False)
-    split = [name for name in networks.unfold(model).parts if name.startswith("split")]
+    split = [name for name in flat.unfold(model).parts if name.startswith("split")]
     for name, expected in zip(split, (first[..., :4], first[..., 4:]), strict=True):
         works(model, name, images, expected, classes=False)
     # How far a split sees is not known to the course, but can be measured.
-    assert networks.receptive_field(model, "c1") == networks.receptive_field(model, split[1]) == 3
-    assert networks.receptive_field(model, "c2") == 5
+    assert helpers.receptive_field(model, "c1") == helpers.receptive_field(model, split[1]) == 3
+    assert helpers.receptive_field(model, "c2") == 5
 
 
 class Scaled(L.Layer):
@@ -278,7 +284,7 @@ def test_layers_of_somebodys_own():
     works(model, "c", images, maps, classes=False)
     for layer in ("scaled", "c"):
         climbs(model, layer)
-    assert networks.receptive_field(model, "c") == 5
+    assert helpers.receptive_field(model, "c") == 5
 
 
 class OwnConvolution(L.Conv2D):
@@ -292,7 +298,7 @@ def test_a_diagnosis_does_not_change_somebodys_layer():
     layer.set_weights([layer.get_weights()[0], np.full(4, -1e6, np.float32)])
     before = layer.activation
     assert helpers.diagnose(model, "own", 0, size=32).verdict == "dead"
-    assert layer.activation is before and networks.conv_layers(model) == ["own"]
+    assert layer.activation is before and layers_module.conv_layers(model) == ["own"]
 
 
 class Hidden(keras.Model):
@@ -307,13 +313,13 @@ class Hidden(keras.Model):
 def test_a_network_whose_layers_are_hidden_in_another():
     inputs, hidden = keras.Input((32, 32, 3)), Hidden(name="hidden")
     model = keras.Model(inputs, L.Dense(2)(hidden(inputs)))
-    doubts = networks.describe(model).doubts
+    doubts = describe.describe(model).doubts
     assert "it has no 2-D convolution layer" in doubts[0]
     with pytest.raises(ValueError, match=r"no layer 'c'\. It has none of 2-D convolution"):
-        networks.cut(model, "c")
+        Layer(model, "c")
     assert "'hidden' are hidden in its call()" in doubts[-1] and "hidden.call(x)" in doubts[-1]
     opened = keras.Model(inputs, L.Dense(2)(hidden.call(inputs)))
-    assert networks.conv_layers(opened) == ["c"]
+    assert layers_module.conv_layers(opened) == ["c"]
     images = noise(2, 32, 32, 3)
     works(opened, "c", images, hidden.conv(images.astype("f4")))
 
@@ -333,17 +339,17 @@ def test_layers_that_keep_the_size_that_they_were_made_for(layer, shape):
     keras.utils.set_random_seed(1)
     model = chain(L.Conv2D(4, 3, name="c"), layer(), L.Conv2D(4, 3, name="behind"))
     kept = model.layers[1].name
-    assert networks.cut(model, kept).output.shape == shape
+    assert Layer(model, kept).network.output.shape == shape
     images = noise(2, 32, 32, 3)
     works(model, "behind", images, model(images.astype("f4")), classes=False)
     assert helpers.visualize(model, "behind", [0], steps=2)[0].image.shape == (32, 32, 3)
     assert helpers.visualize(model, "c", [0], steps=2)[0].image.shape == (128, 128, 3)
     with pytest.raises(ValueError, match="takes images of 32 × 32 pixels only, not 64 × 64"):
         helpers.visualize(model, "behind", [0], size=64)
-    assert not networks.describe(model).free
+    assert not describe.describe(model).free
     assert helpers.diagnose(model, "behind", 1).pictures[0].image.shape == (32, 32, 3)
     # What comes behind sees at least what the convolution sees, in a graph of one size or another.
-    assert networks.receptive_field(model, "behind") >= 5
+    assert helpers.receptive_field(model, "behind") >= 5
 
 
 def test_a_prelu_that_shares_its_places_is_free():
@@ -353,7 +359,7 @@ def test_a_prelu_that_shares_its_places_is_free():
     images = noise(2, 32, 32, 3)
     works(model, "p", images, after(model, "c", "p")(images), classes=False)
     climbs(model, "p", size=64)
-    assert networks.describe(model).convolutions[0].activation == "p"
+    assert describe.describe(model).convolutions[0].activation == "p"
 
 
 def test_a_recurrent_layer_behind():
@@ -383,9 +389,9 @@ def test_a_u_net():
     model = keras.Model(inputs, L.Conv2D(3, 1, activation="softmax", name="masks")(up))
     images = noise(2, 64, 64, 3)
     works(model, "up2", images, inner(model, "up2")(images.astype("f4")), classes=False)
-    masks = networks.cut(model, "masks")(images.astype("f4"))
+    masks = Layer(model, "masks").network(images.astype("f4"))
     assert np.allclose(masks, model(images.astype("f4")), atol=1e-5)
-    part = networks.objective(model, "masks")
+    part = Layer(model, "masks").objective
     logits = np.array(keras.Model(part.image, part.output)(images.astype("f4")))
     assert np.allclose(keras.activations.softmax(logits), masks, atol=1e-5)
     with pytest.raises(ValueError, match="needs images of at least 52 pixels"):
@@ -397,7 +403,7 @@ def test_layers_over_time():
     with pytest.raises(
         ValueError, match=r"takes \(None, 4, 32, 32, 3\); the course needs an image"
     ):
-        networks.describe(video)
+        describe.describe(video)
     keras.utils.set_random_seed(1)
     model = chain(
         L.Conv2D(4, 3, name="c"),
@@ -454,7 +460,7 @@ def support(model, layer, side=96):
     image = tf.ones((1, side, side, 3))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(image)
-        maps = networks.cut(model, layer)(image)
+        maps = Layer(model, layer).network(image)
         middle = maps.shape[1] // 2
         values = [maps[0, middle + place, middle + place, 0] for place in range(4)]
     sides = []
@@ -499,8 +505,8 @@ def transposed(kernel, strides):
 def test_receptive_fields_are_what_a_gradient_reaches(layers):
     # All weights are positive and no maximum is taken, so a pixel that can matter does.
     model = chain(*layers(), shape=(None, None, 3))
-    for name in networks.unfold(model).parts:
-        assert networks.receptive_field(model, name) == support(model, name)
+    for name in flat.unfold(model).parts:
+        assert helpers.receptive_field(model, name) == support(model, name)
 
 
 def test_in_a_residual_network_the_longest_path_counts():
@@ -511,9 +517,9 @@ def test_in_a_residual_network_the_longest_path_counts():
     gate = L.Dense(2, activation="sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(x))
     model = keras.Model(inputs, L.Conv2D(2, 3, name="end")(L.Multiply(name="gated")([x, gate])))
     for name, field in (("a", 3), ("b", 11), ("c", 23), ("sum", 23)):
-        assert networks.receptive_field(model, name) == field == support(model, name)
-    assert networks.receptive_field(model, "gated") == float("inf")
-    assert networks.receptive_field(model, "end") == float("inf")
+        assert helpers.receptive_field(model, name) == field == support(model, name)
+    assert helpers.receptive_field(model, "gated") == float("inf")
+    assert helpers.receptive_field(model, "end") == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -529,7 +535,7 @@ def test_which_normalisations_see_the_whole_image(layer, field):
     keras.utils.set_random_seed(1)
     model = chain(L.Conv2D(4, 3), layer())
     name = model.layers[1].name
-    assert networks.receptive_field(model, name) == field
+    assert helpers.receptive_field(model, name) == field
     assert (support(model, name, side=32) > 3) == (field > 3)
 
 
@@ -602,7 +608,7 @@ def test_what_an_unknown_layer_sees_is_measured(function, field):
         L.Conv2D(2, 3, name="end", **ONES),
         shape=(64, 64, 3),
     )
-    assert networks.receptive_field(model, "end") == field
+    assert helpers.receptive_field(model, "end") == field
 
 
 def factorised(maps):
@@ -637,7 +643,7 @@ def test_what_is_joined_is_seen_as_a_whole(function, field):
     inputs = keras.Input((96, 96, 3))
     maps = function(L.Conv2D(8, 3, strides=2, **ONES)(inputs))
     model = keras.Model(inputs, L.Conv2D(2, 3, name="end", **ONES)(maps))
-    assert networks.receptive_field(model, "end") == field == support(model, "end")
+    assert helpers.receptive_field(model, "end") == field == support(model, "end")
 
 
 @pytest.mark.parametrize(
@@ -645,22 +651,22 @@ def test_what_is_joined_is_seen_as_a_whole(function, field):
 )
 def test_a_small_network_hidden_in_another_is_measured(pooling, field):
     model = chain(L.Conv2D(4, 3, strides=2), Hidden(pooling, name="hidden"))
-    assert networks.receptive_field(model, "hidden") == field
+    assert helpers.receptive_field(model, "hidden") == field
 
 
 def test_maps_that_lie_beside_each_other_may_see_anything():
     inputs = keras.Input((32, 32, 3))
     x = L.Concatenate(axis=1, name="both")([L.Conv2D(2, 3)(inputs), L.Conv2D(2, 3)(inputs)])
-    assert networks.receptive_field(keras.Model(inputs, x), "both") == float("inf")
+    assert helpers.receptive_field(keras.Model(inputs, x), "both") == float("inf")
 
 
 # ---------------------------------------------------------------- what a network was trained on
 
 
-@pytest.mark.parametrize("name", networks.RANGES)
+@pytest.mark.parametrize("name", describe.RANGES)
 def test_the_range_of_the_training_is_among_those_that_may_be(name):
     images, labels = patterns.images(300, seed=1, size=32)
-    images = networks.RANGES[name][1](images.astype("f4"))
+    images = describe.RANGES[name][1](images.astype("f4"))
     keras.utils.set_random_seed(1)
     model = chain(
         L.Conv2D(16, 3, use_bias=False),
@@ -669,11 +675,11 @@ def test_the_range_of_the_training_is_among_those_that_may_be(name):
         L.GlobalAveragePooling2D(),
         L.Dense(len(patterns.NAMES), activation="softmax"),
     )
-    assert networks.fitting_ranges(model) == []  # nothing has been trained
-    assert "nothing in it tells what images" in networks.describe(model).doubts[0]
+    assert describe.fitting_ranges(model) == []  # nothing has been trained
+    assert "nothing in it tells what images" in describe.describe(model).doubts[0]
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(images, labels, epochs=3, verbose=0)
-    doubts = networks.describe(model).doubts
+    doubts = describe.describe(model).doubts
     if name == "0 to 255":
         assert doubts == []
         return
@@ -684,7 +690,7 @@ def test_the_range_of_the_training_is_among_those_that_may_be(name):
     assert not any(each in doubt for each in far)
     say = (0, 1) if name == "0 to 1" else (-1, 1)
     if "ImageNet" not in name:
-        assert networks.describe(loader.load_model(model, preprocess=say)).doubts == []
+        assert describe.describe(load.load_model(model, preprocess=say)).doubts == []
 
 
 # ---------------------------------------------------------------- models and files
@@ -698,7 +704,7 @@ def test_a_model_that_was_changed_is_looked_at_anew():
     model.add(L.Conv2D(2, 5, name="end"))
     images = noise(2, 32, 32, 3)
     works(model, "end", images, model(images.astype("f4")), classes=False)
-    assert networks.receptive_field(model, "end") == 7
+    assert helpers.receptive_field(model, "end") == 7
     with pytest.raises(ValueError, match="filter of end must be a whole number from 0 to 1, not 3"):
         helpers.visualize(model, "end", [3])
 
@@ -722,7 +728,7 @@ def test_a_model_that_was_changed_is_looked_at_anew():
 def test_a_preprocess_that_cannot_be_is_refused_in_one_line(preprocess, said):
     model = chain(L.Conv2D(4, 3), L.Flatten(), L.Dense(2))
     with pytest.raises(ValueError) as caught:
-        loader.load_model(model, preprocess=preprocess)
+        load.load_model(model, preprocess=preprocess)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -738,10 +744,10 @@ def test_a_preprocess_that_cannot_be_is_refused_in_one_line(preprocess, said):
 def test_a_preprocess_becomes_part_of_the_model(preprocess, black, white):
     keras.utils.set_random_seed(1)
     model = chain(L.Conv2D(4, 3, name="c"))
-    told = loader.load_model(model, preprocess=preprocess)
+    told = load.load_model(model, preprocess=preprocess)
     images = noise(2, 32, 32, 3)
     expected = model((images / 255 * (white - black) + black).astype("f4"))
-    assert np.allclose(networks.cut(told, "c")(images.astype("f4")), expected, atol=1e-4)
+    assert np.allclose(Layer(told, "c").network(images.astype("f4")), expected, atol=1e-4)
 
 
 class Doubled(L.Layer):
@@ -754,24 +760,24 @@ def test_files_with_layers_of_ones_own_say_the_way_out_and_it_leads_out(kind, tm
     path = str(tmp_path / f"own.{kind}")
     chain(Doubled(), L.Conv2D(2, 3, name="c")).save(path)
     with pytest.raises(ValueError, match=r"Doubled.*if it has layers of your own, give") as caught:
-        loader.load_model(path)
+        load.load_model(path)
     assert "\n" not in str(caught.value) and 'custom_objects={"YourLayer"' in str(caught.value)
     again = keras.models.load_model(path, compile=False, custom_objects={"Doubled": Doubled})
-    assert networks.conv_layers(loader.load_model(again)) == ["c"]
+    assert layers_module.conv_layers(load.load_model(again)) == ["c"]
 
     path = str(tmp_path / f"lambda.{kind}")
     chain(L.Lambda(lambda t: t / 255), L.Conv2D(2, 3, name="c")).save(path)
     with pytest.raises(ValueError, match=r"if you trust the file, give .*safe_mode=False"):
-        loader.load_model(path)
+        load.load_model(path)
     again = keras.models.load_model(path, safe_mode=False, compile=False)
-    assert networks.conv_layers(loader.load_model(again)) == ["c"]
+    assert layers_module.conv_layers(load.load_model(again)) == ["c"]
 
 
 def test_a_file_of_weights_is_known_for_what_it_is(tmp_path):
     chain(L.Conv2D(2, 3)).save_weights(tmp_path / "w.weights.h5")
     (tmp_path / "w.weights.h5").rename(tmp_path / "w.h5")
     with pytest.raises(ValueError, match=r"w\.h5' holds weights without a network: build"):
-        loader.load_model(tmp_path / "w.h5")
+        load.load_model(tmp_path / "w.h5")
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -780,9 +786,9 @@ def test_a_softmax_that_is_no_layer_is_undone_too(kind):
     inputs = keras.Input((32, 32, 3))
     x = L.Dense(3)(L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(inputs)))
     model = keras.Model(inputs, getattr(keras.ops, kind)(x))
-    last, images = networks.unfold(model).last, noise(4, 32, 32, 3).astype("f4") / 255
-    part = networks.objective(model, last)
+    last, images = flat.unfold(model).last, noise(4, 32, 32, 3).astype("f4") / 255
+    part = Layer(model, last).objective
     found, given = keras.Model(part.image, part.output)(images).numpy(), model(images).numpy()
     off = np.log(given) - found if kind == "softmax" else np.log(given / (1 - given)) - found
     assert np.allclose(off, off[:, :1] if kind == "softmax" else 0, atol=1e-3)
-    assert f"3 values, {kind}, from layer {last!r}" in str(networks.describe(model))
+    assert f"3 values, {kind}, from layer {last!r}" in str(describe.describe(model))

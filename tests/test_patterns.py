@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import patterns  # noqa: E402
+from filtersight.world import patterns  # noqa: E402
+from filtersight.world import pocketvgg as pocketvgg_module  # noqa: E402
 
 
 def sha256(array_or_bytes):
@@ -48,7 +49,7 @@ def test_images_have_the_documented_form():
 
 def test_same_seed_gives_same_bytes_in_this_and_in_another_process():
     code = (
-        "import patterns, hashlib; pictures, labels = patterns.images(200, 11);"
+        "from filtersight.world import patterns; import hashlib; pictures, labels = patterns.images(200, 11);"
         "arrays = pictures, labels, patterns.image('spiral', 4, 96);"
         "print(*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays))"
     )
@@ -119,8 +120,8 @@ def test_no_two_patterns_are_drawn_alike():
         (lambda: patterns.images(True, 0), ["n ", "True"]),
         (lambda: patterns.images(1, "0"), ["seed", "'0'"]),
         (lambda: patterns.images(1, 0, 100_000), ["size", "100000", "1,024"]),
-        (lambda: patterns.build((1, 2)), ["widths", "five", "(1, 2)"]),
-        (lambda: patterns.build((8, 8, 0, 8, 8)), ["widths", "0"]),
+        (lambda: pocketvgg_module.build((1, 2)), ["widths", "five", "(1, 2)"]),
+        (lambda: pocketvgg_module.build((8, 8, 0, 8, 8)), ["widths", "0"]),
     ],
 )
 def test_a_bad_call_says_what_was_given_and_what_is_allowed(call, words):
@@ -135,13 +136,13 @@ def test_a_bad_call_says_what_was_given_and_what_is_allowed(call, words):
 
 @pytest.fixture(scope="module")
 def pocketvgg():
-    return patterns.load()
+    return pocketvgg_module.load()
 
 
 @pytest.fixture
 def copy(tmp_path):
     for name in ("pocketvgg.npz", "pocketvgg.json"):
-        shutil.copy(ROOT / "models" / name, tmp_path)
+        shutil.copy(ROOT / "filtersight/world/weights" / name, tmp_path)
     return tmp_path / "pocketvgg.npz"
 
 
@@ -186,9 +187,9 @@ def test_the_model_takes_rgb_bytes_of_any_size_and_gives_probabilities(pocketvgg
     assert pocketvgg.layers[-1].name == "predictions"
 
 
-@pytest.mark.parametrize("name", patterns.NETWORKS)
+@pytest.mark.parametrize("name", pocketvgg_module.NETWORKS)
 def test_the_files_are_small_and_agree_with_each_other(name):
-    folder = ROOT / "models"
+    folder = ROOT / "filtersight/world/weights"
     data = (folder / f"{name}.npz").read_bytes()
     about = json.loads((folder / f"{name}.json").read_text())
     assert len(data) == about["bytes"] <= 1_500_000
@@ -203,12 +204,12 @@ def test_the_files_are_small_and_agree_with_each_other(name):
     card = (folder / "README.md").read_text()
     assert about["sha256"][:12] in card and f"{about['accuracy']:.1%}" in card
     assert all(f"| {pattern} |" in card for pattern in patterns.NAMES)
-    assert about["widths"] == list(patterns.NETWORKS[name].widths)
-    assert about.get("noise", 0) == patterns.NETWORKS[name].noise
+    assert about["widths"] == list(pocketvgg_module.NETWORKS[name].widths)
+    assert about.get("noise", 0) == pocketvgg_module.NETWORKS[name].noise
 
 
 def test_the_stated_accuracy_holds_on_images_that_nobody_has_used(pocketvgg):
-    about = json.loads((ROOT / "models" / "pocketvgg.json").read_text())
+    about = json.loads((ROOT / "filtersight/world/weights" / "pocketvgg.json").read_text())
     stated, count, seed = about["accuracy"], 1500, 20_000
     assert abs(seed - about["seed"]) > 1000, "training and its test use seeds close to this one"
     pictures, labels = patterns.images(count, seed)
@@ -225,8 +226,10 @@ def test_the_stated_accuracy_holds_on_images_that_nobody_has_used(pocketvgg):
 
 def test_a_cut_off_file_is_named(copy):
     copy.write_bytes(copy.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=r"pocketvgg\.npz: cut off .* `git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError, match=r"pocketvgg\.npz: cut off .* `git checkout filtersight.world.weights`"
+    ):
+        pocketvgg_module.load(copy)
 
 
 @pytest.mark.parametrize("place", [0, 0.5, 1])
@@ -234,15 +237,20 @@ def test_one_flipped_bit_is_found(copy, place):
     data = bytearray(copy.read_bytes())
     data[round(place * (len(data) - 1))] ^= 1
     copy.write_bytes(data)
-    with pytest.raises(ValueError, match=r"pocketvgg\.npz: altered.*sha256.*`git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError,
+        match=r"pocketvgg\.npz: altered.*sha256.*`git checkout filtersight.world.weights`",
+    ):
+        pocketvgg_module.load(copy)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_missing_file_is_named(copy, suffix):
     copy.with_suffix(suffix).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"pocketvgg\{suffix}.*`python training.py`"):
-        patterns.load(copy)
+    with pytest.raises(
+        FileNotFoundError, match=rf"pocketvgg\{suffix}.*`python -m filtersight.training`"
+    ):
+        pocketvgg_module.load(copy)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +265,10 @@ def test_a_missing_file_is_named(copy, suffix):
 )
 def test_a_spoilt_json_file_is_named(copy, text):
     copy.with_suffix(".json").write_text(text)
-    with pytest.raises(ValueError, match=r"pocketvgg\.json.*`git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError, match=r"pocketvgg\.json.*`git checkout filtersight.world.weights`"
+    ):
+        pocketvgg_module.load(copy)
 
 
 class Trap:
@@ -275,8 +285,10 @@ def test_a_pickle_inside_is_refused_and_not_run(copy, tmp_path):
     assert sprung.exists(), "the trap works"
     sprung.unlink()
     resave(copy, **{"predictions.bias": np.array([Trap(sprung)], dtype=object)})
-    with pytest.raises(ValueError, match=r"pocketvgg\.npz: .*`git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError, match=r"pocketvgg\.npz: .*`git checkout filtersight.world.weights`"
+    ):
+        pocketvgg_module.load(copy)
     assert not sprung.exists()
 
 
@@ -291,19 +303,23 @@ def test_a_pickle_inside_is_refused_and_not_run(copy, tmp_path):
 )
 def test_weights_of_another_network_are_refused(copy, changes, words):
     resave(copy, **changes)
-    with pytest.raises(ValueError, match=rf"pocketvgg\.npz: .*{words}.*`git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError, match=rf"pocketvgg\.npz: .*{words}.*`git checkout filtersight.world.weights`"
+    ):
+        pocketvgg_module.load(copy)
 
 
 def test_weights_for_other_patterns_are_refused(copy):
     about = json.loads(copy.with_suffix(".json").read_text())
     about["names"] = about["names"][::-1]
     copy.with_suffix(".json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"other patterns.*`python training.py`"):
-        patterns.load(copy)
+    with pytest.raises(ValueError, match=r"other patterns.*`python -m filtersight.training`"):
+        pocketvgg_module.load(copy)
 
 
 def test_a_file_that_is_no_archive_is_refused(copy):
     publish(copy, b"no archive" * 1000)
-    with pytest.raises(ValueError, match=r"pocketvgg\.npz: .*`git checkout models`"):
-        patterns.load(copy)
+    with pytest.raises(
+        ValueError, match=r"pocketvgg\.npz: .*`git checkout filtersight.world.weights`"
+    ):
+        pocketvgg_module.load(copy)

@@ -11,15 +11,16 @@ from PIL import Image
 from test_helpers import small_network
 
 import helpers
-import patterns
-import scores
+from filtersight.basics import figures
+from filtersight.trust import scores
+from filtersight.world import patterns, pocketvgg
 
 LAYER = "block3_conv1"
 
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_reality_is_what_the_layer_answers_to_drawings(model, real):
 
 
 def test_reality_is_measured_anew_for_other_weights():
-    network = patterns.build((4, 4, 4, 4, 4))
+    network = pocketvgg.build((4, 4, 4, 4, 4))
     before = scores.reality(network, "block1_conv2", count=45).answers
     layer = network.get_layer("block1_conv1")
     layer.set_weights([2 * weight for weight in layer.get_weights()])
@@ -122,7 +123,7 @@ def test_fine_share_finds_the_waves():
 
 
 def test_the_judge_and_the_preferred_patterns(model, pictures, table, real):
-    judge = patterns.load(patterns.MODELS / "pocketvgg_judge.npz")
+    judge = pocketvgg.load(pocketvgg.FOLDER / "pocketvgg_judge.npz")
     for picture, score in zip(pictures, table, strict=True):
         guess = judge(picture.image[None].astype("f4")).numpy()[0].argmax()
         assert score.verdict == patterns.NAMES[guess]
@@ -166,7 +167,7 @@ def test_what_does_not_belong_together_is_refused(model, pictures, real):
 
     half = pictures[0].image[:32]
     two = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalMaxPooling2D()])
-    other = patterns.build()
+    other = pocketvgg.build()
     for shown, options, said in (
         (5, {}, "a list of FilterPictures"),
         (replaced(filter=77), {}, "filter of block3_conv1 must be a whole number from 0 to 47"),
@@ -270,10 +271,9 @@ def test_the_quiz_counts_answers_by_the_kind_of_help(model):
 
 
 def test_the_quiz_without_widgets_is_a_picture_that_says_so(model, monkeypatch):
-    import explorer
 
     shown = {}
-    monkeypatch.setattr(explorer, "display", lambda data, **_: shown.update(data))
+    monkeypatch.setattr(figures, "display", lambda data, **_: shown.update(data))
     quiz = helpers.quiz(model, LAYER, [3])
     quiz._ipython_display_()
     assert "first question stands here" in shown["text/plain"] and len(shown["image/jpeg"]) > 3000
@@ -286,9 +286,17 @@ def test_the_quiz_without_widgets_is_a_picture_that_says_so(model, monkeypatch):
         ({"layer": "block3conv1"}, "did you mean 'block3_conv1'"),
         ({"layer": LAYER, "filters": [99]}, "filter of block3_conv1 must be a whole number"),
         ({"layer": LAYER, "seed": -1}, "seed must be"),
-        ({"layer": "block3_conv3", "filters": [39]}, "too few real images to ask about"),
     ],
 )
 def test_a_quiz_about_nothing_is_refused(model, call, said):
     with pytest.raises(ValueError, match=said):
         helpers.quiz(model, **call)
+
+
+def test_a_quiz_about_a_filter_that_no_image_wakes_is_refused(model):
+    broken = keras.models.clone_model(model)
+    broken.set_weights(model.get_weights())
+    kernel, bias = broken.get_layer(LAYER).get_weights()
+    broken.get_layer(LAYER).set_weights([kernel, np.where(np.arange(len(bias)) == 3, -1e6, bias)])
+    with pytest.raises(ValueError, match="too few real images to ask about"):
+        helpers.quiz(broken, LAYER, [3])

@@ -7,18 +7,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.utils import file_utils
 from PIL import Image
 
 import helpers
-import patterns
-import why
+from filtersight.trust import why
+from filtersight.world import patterns, pocketvgg
 
 L = keras.layers
 
 
 @pytest.fixture(scope="module")
 def model():
-    return patterns.load()
+    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_predictions_are_the_models(model, image):
 
 
 def test_imagenets_names_come_from_keras_file_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(why.file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
     network = keras.applications.MobileNetV2(
         weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=1000
     )
@@ -114,7 +115,7 @@ def test_bad_calls_say_what_is_allowed(model, image, call, said):
 
 
 def test_models_without_one_value_for_each_class_are_refused(image):
-    headless = helpers.submodel(patterns.load(), "block5_conv3")
+    headless = helpers.submodel(pocketvgg.load(), "block5_conv3")
     with pytest.raises(ValueError, match=r"not one value for each class.*include_top=True"):
         why.predictions(headless, image)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 REPOSITORY, REF = "", "v1.0"
 here = Path.cwd()
 course = next(
-    (p for p in (here, *here.parents) if (p / "models/pocketvgg.npz").exists()),
+    (p for p in (here, *here.parents) if (p / "filtersight").is_dir()),
     here / "cnn-filters",
 )
 if not course.exists():
@@ -17,7 +17,7 @@ if not course.exists():
         ["git", "clone", "--quiet", "--depth=1", f"--branch={REF}", REPOSITORY, str(course)],
         check=True,
     )
-assert (course / "models/pocketvgg.npz").exists(), (
+assert (course / "filtersight/world/weights/pocketvgg.npz").exists(), (
     f"{course} is not the whole course: delete it, then run this cell again"
 )
 sys.path.insert(0, str(course))

@@ -36,9 +36,9 @@ import keras
 import numpy as np
 
 import helpers
-import loader
-import patterns
-import why
+from filtersight.networks import load
+from filtersight.trust import why
+from filtersight.world import patterns
 
 CLASSES = [1, 84, 107, 130, 277, 323, 340, 985]  # goldfish, peacock, jellyfish, flamingo, ...
 
@@ -77,7 +77,7 @@ def pocketvgg() -> list[helpers.FilterPicture]:
     sheet = [p for layer in layers for p in helpers.visualize(model, layer, range(16))]
     labels = [f"{p.layer.removeprefix('block')} / {p.filter}" for p in sheet]
     write("pocketvgg.jpg", helpers.jpeg(helpers.grid(sheet, labels=labels, columns=16, tile=0.95)))
-    return [p for p in sheet if (p.layer, p.filter) == ("block5_conv3", 2)]
+    return [p for p in sheet if (p.layer, p.filter) == ("block4_conv3", 6)]
 
 
 def true_network(name: str) -> keras.Model:
@@ -121,7 +121,7 @@ def imagenet_vgg19() -> list[helpers.FilterPicture]:
         for p in helpers.visualize(model, "block5_conv4", [34, 170, 306], size=size)
     ]
     labels = [
-        f"{p.filter}, {p.recipe['size']} pixels\nactivation {helpers.two_digits(p.activation)}"
+        f"{p.filter}, {p.recipe.size} pixels\nactivation {helpers.two_digits(p.activation)}"
         for p in sizes
     ]
     write("vgg19_sizes.jpg", helpers.jpeg(helpers.grid(sizes, labels=labels, columns=3, tile=2.4)))
@@ -151,7 +151,7 @@ def vgg16() -> keras.Model:
     """VGG16 with its true weights, or those of its first two blocks from FOLDER."""
     if FOLDER is None:
         return helpers.load_model("vgg16")
-    model = loader.with_preprocessing(keras.applications.VGG16, weights=None)
+    model = load.with_preprocessing(keras.applications.VGG16, weights=None)
     arrays = np.load(FOLDER / "vgg16_blocks1-2.npz", allow_pickle=False)
     for layer in helpers.conv_layers(model)[:4]:
         model.get_layer(layer).set_weights([arrays[f"{layer}.kernel"], arrays[f"{layer}.bias"]])
@@ -227,7 +227,7 @@ def strip(pictures: list[helpers.FilterPicture]) -> None:
     }
     classes = why.imagenet_names() or [f"class {number}" for number in range(1000)]
     labels = [
-        f"{names[p.recipe['network']]}\n"
+        f"{names[p.recipe.network]}\n"
         + (
             classes[p.filter]
             if p.layer == "loss3_classifier"

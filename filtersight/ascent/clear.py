@@ -1,0 +1,283 @@
+"""The clear recipe: gradient ascent on waves, many images in one compiled call.
+
+The recipe is Olah, Mordvintsev and Schubert 2017, Feature Visualization: an image is a sum of waves
+with decorrelated colours, and the network looks at it a little shifted, turned and scaled at every
+step. What is added here, and measured in tests/benchmark.py: a layer is cut free of its network and
+computed for the wanted filters only, in bfloat16 where the machine has it; the gradient
+leaks through the ReLU of the layer; contrast is bounded; slow waves are stronger than in nature; the
+steps become smaller in the end; textures are begun on one small tile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from filtersight.ascent.objective import FilterObjective, copy_weights
+from filtersight.ascent.plain import next_chunk
+from filtersight.ascent.waves import (
+    SHAPE,
+    Slope,
+    four_tiles,
+    random_spectrum,
+    spectral_boost,
+    to_images,
+    to_logits,
+    to_logits_back,
+    wave_counts,
+    wave_sizes,
+)
+from filtersight.networks.layers import Layer
+
+SHIFT, TURN, SCALE = 4.0, 5.0, 0.05  # pixels, degrees, share: the most that an image is moved
+# A class may stand anywhere, in any size: its transformations differ more.
+CLASS_SHIFT, CLASS_TURN, CLASS_SCALE = 1 / 8, 15.0, 0.3  # share of the side, degrees, share
+CONTRAST = 1.5  # highest standard deviation of an image before the sigmoid
+EPSILON = (
+    0.1  # waves whose gradient is a tenth of the usual move half as far; with 0 they make stars
+)
+SETTLE = 0.5  # the last share of the steps, in which they become smaller and smaller
+COARSE_SHARE = 0.75  # of the steps are done on the tile
+SMALLEST_TILE = 32  # pixels; less is all border
+
+
+class Transformations(NamedTuple):
+    """How the image is moved before each step, and how to move a gradient back; "looks" in chapter 6."""
+
+    rolls: np.ndarray  # (steps, 2) int32: by whole pixels, what leaves comes in again
+    transforms: np.ndarray  # (steps, 1, 8) float32: then shifted, turned and scaled
+    inverses: np.ndarray  # (steps, 1, 8) float32
+
+
+def random_transformations(
+    steps: int, size: int, seed: int, roll: float, is_class: bool = False
+) -> Transformations:
+    """Transformations for so many steps: all by chance, the first ones the same however many follow.
+
+    Each turns, scales and shifts by at most TURN, SCALE and SHIFT (those of a class if it is one), after
+    a roll by up to `roll` pixels: a sum of waves goes on where it began.
+    """
+    shift, turn, most = SHIFT, TURN, SCALE
+    if is_class:
+        shift, turn, most = CLASS_SHIFT * size, CLASS_TURN, CLASS_SCALE
+    chance = np.random.default_rng(seed).uniform(-1, 1, (steps, 6))
+    angle, scale = np.deg2rad(chance[:, 0] * turn), 1 + chance[:, 1] * most
+    a, b, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
+    right = centre - a * centre + b * centre + chance[:, 2] * shift
+    down = centre - b * centre - a * centre + chance[:, 3] * shift
+    zero, one = np.zeros(steps), np.ones(steps)
+    matrices = np.stack([a, -b, right, b, a, down, zero, zero, one], 1).reshape(-1, 3, 3)
+    both = (matrices, np.linalg.inv(matrices))  # similarities: the last row stays 0, 0, 1
+    flat = (each.reshape(-1, 1, 9)[..., :8].astype(np.float32) for each in both)
+    return Transformations((chance[:, 4:] * roll).astype(np.int32), *flat)
+
+
+def transformed(images, transform):
+    """The images (n, size, size, channels), all shifted, turned and scaled by one transform (1, 8)."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transform,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="WRAP",  # though it does not interpolate across the border
+    )
+
+
+class State(NamedTuple):
+    """What a climb carries from step to step."""
+
+    spectrum: tf.Tensor  # (n, channels, size, size // 2 + 1, 2)
+    mean: tf.Tensor  # Adam's running mean of the gradient, like spectrum
+    square: tf.Tensor  # and of its square
+    best: tf.Tensor  # (n,) highest activation so far
+    best_spectrum: tf.Tensor  # where that was
+    most_contrast: tf.Tensor  # (n,) of the image
+    step: tf.Tensor  # () float32: how many were done
+
+
+class Climber:
+    """A layer made ready to be climbed: any filters, number and size of images, one graph."""
+
+    def __init__(self, layer: Layer, precision: str, leak: bool = False):
+        self.objective = FilterObjective(layer, precision, leak)
+        spectrum = tf.TensorSpec([None, layer.channels, None, None, 2], tf.float32)
+        numbers = tf.TensorSpec([None], tf.float32)
+        number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([None, 1, 8], tf.float32)
+        wave = tf.TensorSpec([None, None, 1], tf.float32)
+        self.climb = tf.function(
+            self._climb,
+            autograph=False,
+            input_signature=[
+                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, number),
+                wave,
+                wave,
+                Transformations(tf.TensorSpec([None, 2], tf.int32), transform, transform),
+                tf.TensorSpec([None], tf.int32),
+                numbers,
+            ],
+        )
+
+    def _climb(self, state, waves, weights, moves, filters, rates):
+        """A step for each of `moves` and `rates`: the new state, and the activations (steps, n)."""
+        # A loop written out and not converted: AutoGraph would take as long as all the rest of the trace.
+        steps = tf.shape(moves.rolls)[0]
+        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
+
+        def one_more(number, state, history):
+            move = Transformations(*(each[number] for each in moves))
+            state, activation = self.step(state, waves, weights, move, filters, rates[number])
+            return number + 1, state, history.write(number, activation)
+
+        _, state, history = tf.while_loop(
+            lambda number, state, history: number < steps,
+            one_more,
+            (tf.constant(0), state, history),
+            parallel_iterations=1,
+        )
+        return state, history.stack()
+
+    def step(self, state, waves, weights, move, filters, rate):
+        """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
+        # What the network sees: the image, moved.
+        logits = to_logits(state.spectrum, waves)
+        brightness = tf.sigmoid(logits)
+        seen = transformed(tf.roll(255 * brightness, move.rolls, axis=(1, 2)), move.transforms)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(seen)
+            activation = self.objective(seen, filters)
+        # The gradient goes the same way back, to the waves.
+        gradient = transformed(tape.gradient(activation, seen), move.inverses)
+        gradient = tf.roll(gradient, -move.rolls, axis=(1, 2)) * brightness * (1 - brightness)
+        gradient = to_logits_back(gradient, weights)
+        better = activation >= state.best  # equal too: from silence to silence is progress
+        best_spectrum = tf.where(
+            better[:, None, None, None, None], state.spectrum, state.best_spectrum
+        )
+        # Adam counts on gradients of one size; those of filters differ by orders of magnitude.
+        size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3, 4), keepdims=True))
+        gradient = tf.math.divide_no_nan(gradient, size)
+        step = state.step + 1
+        mean = 0.9 * state.mean + 0.1 * gradient
+        square = 0.999 * state.square + 0.001 * gradient**2
+        direction = (mean / (1 - 0.9**step)) / (tf.sqrt(square / (1 - 0.999**step)) + EPSILON)
+        # What has more contrast than it may have is scaled back.
+        contrast = tf.math.reduce_std(logits, axis=(1, 2, 3))
+        scale = tf.minimum(1.0, tf.math.divide_no_nan(state.most_contrast, contrast))
+        spectrum = state.spectrum * scale[:, None, None, None, None] + rate * direction
+        best = tf.maximum(activation, state.best)
+        state = State(spectrum, mean, square, best, best_spectrum, state.most_contrast, step)
+        return state, activation
+
+
+def initial_state(spectrum: np.ndarray, waves: np.ndarray) -> State:
+    """The state before the first step from `spectrum` (n, channels, size, size // 2 + 1, 2).
+
+    `waves` are how strong each of its waves is, as `wave_sizes`.
+    """
+    start = tf.constant(spectrum)
+    rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
+    # A real image to start from may keep the contrast that it has.
+    own = tf.math.reduce_std(to_logits(start, waves), axis=(1, 2, 3))
+    return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0.0))
+
+
+def rate_schedule(steps: int) -> np.ndarray:
+    """How large each of so many steps is, (steps,) float32: 1, and less and less in the end."""
+    left = (steps - np.arange(steps)) / max(1.0, SETTLE * steps)
+    return np.minimum(1, left).astype(np.float32)
+
+
+def ascend_waves(
+    climbers: Sequence[tuple[Climber, int]],
+    filters: Sequence[int],
+    start: np.ndarray,
+    *,
+    rate: float,
+    seed: int,
+    coarse: bool = False,
+    is_class: bool = False,
+    slope: Slope = SHAPE,
+    stop: int | None = None,
+    seconds: float = 0.1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Climbs from the spectra `start` (n, channels, size, size // 2 + 1, 2), looks up about every `seconds`.
+
+    `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
+    `coarse` the first three quarters of all steps are done on an image of half the side, which then is
+    laid out as four tiles. It is for layers that see parts much smaller than the tile: they make a
+    texture, to which any place is alike, and a step costs a quarter. The tile is rolled any way at every
+    step, so that what happens at the border of an image does not become a cross in the middle of the
+    larger one. (Enlarging it instead would not help: the network sees a pattern of twice the size as
+    another pattern.) A class is transformed more (`is_class`). `slope` says how strong
+    waves are.
+
+    Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
+    """
+    total = sum(count for _, count in climbers)
+    small = int(total * COARSE_SHARE) if coarse else 0
+    if small:
+        tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
+        start = np.repeat(tile[None], len(filters), axis=0)
+    most_roll = start.shape[2] / 2 if small else 0.0
+    ascent = Ascent(start, slope, small or total, seed, most_roll, is_class)
+    numbers, rates = tf.constant(filters, tf.int32), rate * rate_schedule(total)
+    done, chunk = 0, 1
+    for climber, count in climbers:
+        copy_weights(climber.objective.original, climber.objective.network)
+        end = min(done + count, stop or done + count)
+        while done < end:
+            begun = time.perf_counter()
+            chunk = min(chunk, (min(small, end) if done < small else end) - done)
+            history = ascent.advance(climber, numbers, rates[done : done + chunk])
+            done += chunk
+            best = ascent.best()
+            yield (
+                np.tile(to_images(best), (1, 2, 2, 1)) if done <= small else to_images(best),
+                history,
+            )
+            chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
+            if done == small:
+                ascent = Ascent(four_tiles(best, seed), slope, total - small, seed)
+
+
+class Ascent:
+    """Where a climb on images of one size has come to.
+
+    Its spectra are divided by `boost`: a step of one length then moves the slow waves more.
+    """
+
+    def __init__(
+        self,
+        start: np.ndarray,
+        slope: Slope,
+        steps: int,
+        seed: int,
+        roll: float = 0.0,
+        is_class: bool = False,
+    ):
+        side = start.shape[2]
+        self.boost = spectral_boost(side, slope)
+        self.waves = wave_sizes(side) * self.boost
+        self.weights = self.waves * wave_counts(side)
+        self.state = initial_state(start / self.boost, self.waves)
+        self.transformations = random_transformations(steps, side, seed, roll, is_class)
+        self.done = 0
+
+    def advance(self, climber: Climber, filters: tf.Tensor, rates: np.ndarray) -> np.ndarray:
+        """A step for each of `rates`: the activations (steps, n) before them."""
+        next_ones = slice(self.done, self.done + len(rates))
+        some = Transformations(*(each[next_ones] for each in self.transformations))
+        self.state, history = climber.climb(
+            self.state, self.waves, self.weights, some, filters, rates
+        )
+        self.done += len(rates)
+        return history.numpy()
+
+    def best(self) -> np.ndarray:
+        """The spectra of the best images so far."""
+        return self.state.best_spectrum.numpy() * self.boost

@@ -1,0 +1,127 @@
+"""Gradient ascent on the pixels, as chapter 4 has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from filtersight.ascent.objective import copy_weights, private_copy
+from filtersight.networks.flat import once_per_model
+from filtersight.networks.layers import Layer
+
+
+def gradient_step(network, images, filters, step_size):
+    """One step uphill, for a batch of images, each with its own filter.
+
+    `network` gives feature maps; `images` (n, height, width, 3) float; `filters` (n,) whole numbers;
+    `step_size` in grey levels. Each image moves along the gradient of its filter's mean activation,
+    scaled to a root mean square of 1, so that a step changes pixels by `step_size` grey levels on
+    average however steep the hill is (Erhan et al. 2009; the scaling: Chollet 2016). A filter that
+    is silent everywhere has no gradient, and its image stays.
+
+    Returns the new images and the activations (n,) of the old ones.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        means = tf.reduce_mean(
+            network(images, training=False), axis=(1, 2)
+        )  # (n, filters of the layer)
+        activation = tf.gather(means, filters, batch_dims=1)  # (n,)
+    gradient = tape.gradient(activation, images)
+    size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3), keepdims=True))
+    return images + step_size * tf.math.divide_no_nan(gradient, size), activation
+
+
+def plain_climb(network: keras.Model) -> Callable:
+    """A graph that takes some gradient steps; not traced again for other filters, numbers or sizes."""
+
+    def in_float32(images, training):
+        images = tf.ensure_shape(images, network.inputs[0].shape)  # some layers ask for it
+        return tf.cast(network(images, training=training), tf.float32)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, network.inputs[0].shape[-1]], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32),
+        ],
+        autograph=False,  # it would take as long as all the rest of the trace
+    )
+    def climb(images, filters, step_size, steps):
+        def one_more(number, images, history):
+            images, activation = gradient_step(in_float32, images, filters, step_size)
+            return number + 1, images, history.write(number, activation)
+
+        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
+        _, images, history = tf.while_loop(
+            lambda number, images, history: number < steps,
+            one_more,
+            (tf.constant(0), images, history),
+            parallel_iterations=1,
+        )
+        return images, history.stack()
+
+    return climb
+
+
+def graph_key(recipe: str, layer: str, precision: str, leak: bool = False) -> tuple:
+    """By what the graph of a climb is kept for the next time."""
+    return (recipe, layer, precision, leak)
+
+
+def next_chunk(chunk: int, took: float, seconds: float) -> int:
+    """How many steps to take next so that they take about `seconds`, `chunk` having taken `took`."""
+    return max(1, int(chunk * seconds / took))
+
+
+def as_maps(layer: Layer) -> keras.Model:
+    """The model up to the layer's objective; the values of a classifier as maps of one place."""
+    part = layer.objective
+    output = part.output
+    if len(output.shape) == 2:
+        output = keras.layers.Reshape((1, 1, -1))(output)
+    return keras.Model(part.image, output)
+
+
+def ascend_pixels(
+    layer: Layer,
+    filters: Sequence[int],
+    image: np.ndarray,
+    *,
+    steps: int,
+    step_size: float,
+    precision: str = "float32",
+    seconds: float = 0.1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Climbs from `image` for each of `filters` at once, and looks up about every `seconds`.
+
+    Yields (images so far (n, size, size, channels) float32, activations of the steps since the last yield (k, n)).
+    """
+
+    def build() -> tuple[keras.Model, keras.Model, Callable]:
+        original = as_maps(layer)
+        network = original if precision == "float32" else private_copy(original, precision)
+        return original, network, plain_climb(network)
+
+    key = graph_key("plain", layer.name, precision)
+    original, network, climb = once_per_model(layer.model, key, build)
+    copy_weights(original, network)
+    images = tf.repeat(tf.cast(image, tf.float32)[None], len(filters), axis=0)
+    done, chunk = 0, 1
+    while done < steps:
+        chunk = min(chunk, steps - done)
+        start = time.perf_counter()
+        images, history = climb(
+            images,
+            tf.constant(filters, tf.int32),
+            tf.constant(step_size, tf.float32),
+            tf.constant(chunk, tf.int32),
+        )
+        yield images.numpy(), history.numpy()
+        done += chunk
+        chunk = next_chunk(chunk, time.perf_counter() - start, seconds)
