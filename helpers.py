@@ -44,8 +44,7 @@ from filtersight.basics.images import deprocess as deprocess
 
 # ---------------------------------------------------------------- 4, training loop
 
-# One step uphill; and the loop of such steps.
-from filtersight.ascent.plain import ascend_pixels as ascend_pixels
+# One step uphill.
 from filtersight.ascent.plain import gradient_step as gradient_step
 
 # How many multiplications it takes to compute a layer for one image: what a picture will cost.

@@ -691,6 +691,21 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("call", [helpers.visualize, helpers.atlas])
+def test_a_setting_that_there_is_not_is_named_with_the_nearest(call, tmp_path):
+    where = tmp_path if call is helpers.atlas else "one"
+    with pytest.raises(
+        TypeError, match=r"no setting 'stepsize'; did you mean 'step_size'\? All are: "
+    ):
+        call(small_network(), where, [0], stepsize=3)
+
+
+def test_an_atlas_has_no_stop_after(tmp_path):
+    with pytest.raises(ValueError, match="stop_after is for single pictures"):
+        helpers.atlas(small_network(), tmp_path, stop_after=3)
+    assert not list(tmp_path.iterdir())
+
+
 def test_thousands_of_bad_calls_are_refused_before_any_work(monkeypatch):
     network, calls = small_network(), []
     patch_climb(monkeypatch, lambda *_, **__: pytest.fail("work was begun"))

@@ -14,6 +14,8 @@ import helpers
 from filtersight.ascent import climb as climb_module
 from filtersight.ascent import objective, rescue
 from filtersight.ascent import plain as plain_module
+from filtersight.ascent.recipe import recipe_for
+from filtersight.basics.recipe import Settings
 from filtersight.networks.layers import Layer
 from filtersight.trust import doctor
 from filtersight.world import pocketvgg
@@ -228,10 +230,15 @@ def test_it_says_where_the_gradient_ends(picky):
 
 def test_real_answers_follow_the_weights():
     network = small_network()
-    before = rescue.real_answers(Layer(network, "two"), 32)
-    assert rescue.real_answers(Layer(network, "two"), 32) is before
+    layer = Layer(network, "two")
+
+    def answers():
+        return rescue.real_answers(layer, recipe_for(layer, Settings(size=32)))
+
+    before = answers()
+    assert answers() is before
     network.get_layer("one").set_weights([-w for w in network.get_layer("one").get_weights()])
-    assert not np.array_equal(rescue.real_answers(Layer(network, "two"), 32), before)
+    assert not np.array_equal(answers(), before)
 
 
 def test_larger_images_than_the_sample_work(monkeypatch):

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from filtersight.ascent.objective import FilterObjective, copy_weights
-from filtersight.ascent.plain import next_chunk
+from filtersight.ascent.plain import next_chunk, repeated
 from filtersight.ascent.waves import (
     SHAPE,
     Slope,
@@ -124,22 +124,12 @@ class Climber:
 
     def _climb(self, state, waves, weights, moves, filters, rates):
         """A step for each of `moves` and `rates`: the new state, and the activations (steps, n)."""
-        # A loop written out and not converted: AutoGraph would take as long as all the rest of the trace.
-        steps = tf.shape(moves.rolls)[0]
-        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
 
-        def one_more(number, state, history):
+        def one_more(number, state):
             move = Transformations(*(each[number] for each in moves))
-            state, activation = self.step(state, waves, weights, move, filters, rates[number])
-            return number + 1, state, history.write(number, activation)
+            return self.step(state, waves, weights, move, filters, rates[number])
 
-        _, state, history = tf.while_loop(
-            lambda number, state, history: number < steps,
-            one_more,
-            (tf.constant(0), state, history),
-            parallel_iterations=1,
-        )
-        return state, history.stack()
+        return repeated(one_more, state, tf.shape(moves.rolls)[0])
 
     def step(self, state, waves, weights, move, filters, rate):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""

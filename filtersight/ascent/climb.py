@@ -156,7 +156,7 @@ def judge(
 def verdict(
     answers: np.ndarray, number: int, noise: float, past: np.ndarray, least: float, rivals: bool
 ) -> tuple[str, str]:
-    """ "alive" or "dead", and why.
+    """Whether a picture is "alive" or "dead", and why.
 
     `answers` (filters,) are those of the layer to the picture, `noise` that of the filter to the start,
     `past` (steps,) those of the filter on the way, and `least` how far it must be above the noise.

@@ -53,20 +53,32 @@ def plain_climb(network: keras.Model) -> Callable:
         autograph=False,  # it would take as long as all the rest of the trace
     )
     def climb(images, filters, step_size, steps):
-        def one_more(number, images, history):
-            images, activation = gradient_step(in_float32, images, filters, step_size)
-            return number + 1, images, history.write(number, activation)
-
-        history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
-        _, images, history = tf.while_loop(
-            lambda number, images, history: number < steps,
-            one_more,
-            (tf.constant(0), images, history),
-            parallel_iterations=1,
+        return repeated(
+            lambda _, images: gradient_step(in_float32, images, filters, step_size), images, steps
         )
-        return images, history.stack()
 
     return climb
+
+
+def repeated(step: Callable, state, steps):
+    """A loop in a graph: the last state, and the activations (steps, n).
+
+    `step(number, state)` gives the next state and the activations (n,) before it. Written out and not
+    converted, because AutoGraph would take as long as all the rest of the trace.
+    """
+
+    def one_more(number, state, history):
+        state, activation = step(number, state)
+        return number + 1, state, history.write(number, activation)
+
+    history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
+    _, state, history = tf.while_loop(
+        lambda number, state, history: number < steps,
+        one_more,
+        (tf.constant(0), state, history),
+        parallel_iterations=1,
+    )
+    return state, history.stack()
 
 
 def graph_key(recipe: str, layer: str, precision: str, leak: bool = False) -> tuple:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +29,19 @@ class Remedy(NamedTuple):
     real: bool = False
     """Whether it starts from the real image that excites the filter most."""
 
-    def start(self, recipe: Recipe, real_images: np.ndarray) -> np.ndarray:
-        """The spectra to start from, one for each of the real images (n, size, size, channels) uint8."""
+    def start(
+        self, recipe: Recipe, count: int, real_images: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """The spectra to start from, for `count` filters.
+
+        `real_images` gives those that excite the filters most, (count, size, size, channels) uint8; it
+        is called only where they are needed.
+        """
         if self.real:
-            return to_spectra(real_images)
+            return to_spectra(real_images())
         # Ten times as much noise as usual, so that it is another place and not another corner.
         spectrum = 10 * random_spectrum(recipe.size, recipe.seed + 1, recipe.channels)
-        return np.repeat(spectrum[None], len(real_images), axis=0)
+        return np.repeat(spectrum[None], count, axis=0)
 
 
 MORE_NOISE = Remedy("a start with more noise")
@@ -42,13 +50,14 @@ REAL_IMAGE = Remedy("a start from a real image", real=True)
 REMEDIES = (MORE_NOISE, LEAK, REAL_IMAGE)
 
 
-def real_answers(layer: Layer, size: int) -> np.ndarray:
+def real_answers(layer: Layer, recipe: Recipe) -> np.ndarray:
     """What the filters of a layer answer to each image of `sample()`, measured once: (n, filters).
 
-    The images are of `size` pixels, or of SAMPLE_SIZE where that is less and the layer takes it.
+    The images are of the recipe's size, or of SAMPLE_SIZE where that is less and the layer takes it.
     """
-    side = SAMPLE_SIZE if size > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE) else size
-    key = ("real answers", layer.fingerprint(), layer.name, side)
+    smaller = recipe.size > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
+    side = SAMPLE_SIZE if smaller else recipe.size
+    key = ("real answers", recipe.weights, layer.name, side)
     return once_per_model(
         layer.model, key, lambda: layer.activations(tiled_to(sample(layer.channels), side))
     )
@@ -74,14 +83,14 @@ class Rescue:
         """The places of the dead pictures."""
         return [row for row, picture in enumerate(self.pictures) if picture.status == "dead"]
 
+    @functools.cached_property
     def answers(self) -> np.ndarray:
         """What the filter of each picture answers to each real image: (images, pictures)."""
-        numbers = [picture.filter for picture in self.pictures]
-        return real_answers(self.layer, self.recipe.size)[:, numbers]
+        return real_answers(self.layer, self.recipe)[:, [each.filter for each in self.pictures]]
 
     def real_images(self, rows: list[int]) -> np.ndarray:
         """The real images that excite the filters of some pictures most."""
-        best = self.answers()[:, rows].argmax(axis=0)
+        best = self.answers[:, rows].argmax(axis=0)
         return tiled_to(sample(self.recipe.channels)[best], self.recipe.size)
 
     def run(self) -> bool:
@@ -91,14 +100,14 @@ class Rescue:
             return True
         if not all(self.try_again(remedy, self.dead()) for remedy in (MORE_NOISE, LEAK)):
             return False
-        best = self.answers().max(axis=0)
+        best = self.answers.max(axis=0)
         weak = [row for row in troubled if self.pictures[row].activation <= best[row]]
         if not self.try_again(REAL_IMAGE, weak):
             return False
         for row in weak:
             self.compare(row)
         for row in self.dead():
-            old, count = self.pictures[row], len(self.answers())
+            old, count = self.pictures[row], len(self.answers)
             told = f"no help from other starts, a leaky gradient and {count} real images"
             self.pictures[row] = dataclasses.replace(old, reason=f"{old.reason}; {told}")
         return True
@@ -109,9 +118,7 @@ class Rescue:
         for first in range(0, len(rows), self.batch):
             some = rows[first : first + self.batch]
             numbers = [self.pictures[row].filter for row in some]
-            start = remedy.start(
-                self.recipe, self.real_images(some) if remedy.real else np.array(some)
-            )
+            start = remedy.start(self.recipe, len(some), functools.partial(self.real_images, some))
             made, complete = climb(
                 self.layer, numbers, self.recipe, self.bar, leak=remedy.leak, start=start
             )

@@ -17,7 +17,7 @@ from filtersight.basics.checks import MAX_SIZE, check_whole, two_digits
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.files import read_sealed_png
 from filtersight.basics.images import visible
-from filtersight.basics.recipe import Recipe, Settings, with_settings
+from filtersight.basics.recipe import Recipe, settings_of, with_settings
 from filtersight.networks.layers import Layer, channels
 from filtersight.networks.load import APPLICATIONS, load_model
 from filtersight.world.pocketvgg import NETWORKS
@@ -38,20 +38,20 @@ def visualize(
     image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other
     starts, which takes long, unless `rescue` is False.
     The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
-    value before the softmax or sigmoid, from transformations that differ more, in twice as many steps; `activation`
+    value before the softmax or sigmoid, with larger transformations, in twice as many steps; `activation`
     then is the probability. `size`, if not given: 128, or that which the layer is made for.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what suits this
-    machine (`ascent.objective.fast_precision`; the environment variable COURSE_PRECISION overrides it). `coarse`:
-    "clear" does three quarters of the steps on a tile of half the side where the layer sees no more than
-    a quarter of it.
+    machine (`ascent.objective.fast_precision`; the environment variable COURSE_PRECISION overrides it).
+    `coarse`: "clear" does three quarters of the steps on a tile of half the side where the layer sees no
+    more than a quarter of it.
     `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.
 
     ValueError, before any work, for a wrong layer, filter or number, for weights that are not finite,
-    and for images that do not fit into memory.
+    and for images that do not fit into memory. TypeError for a setting that there is not.
     """
     found = Layer(model, layer)
     numbers = found.check_filters(filters)
-    recipe = recipe_for(found, Settings(**settings))
+    recipe = recipe_for(found, settings_of(settings))
     total = len(numbers) * recipe.steps
     with tqdm(total=total, desc=layer, unit="step", delay=2, leave=False) as bar:
         pictures, complete = draw_pictures(found, numbers, recipe, bar)

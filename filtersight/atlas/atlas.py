@@ -16,7 +16,7 @@ from filtersight.ascent.objective import fast_precision
 from filtersight.ascent.recipe import recipe_for
 from filtersight.atlas.drawing import Batch, begin, here, keep, plan
 from filtersight.atlas.folder import Atlas, Entry, Found, LayerFacts, folder_of, read_folder
-from filtersight.basics.recipe import Recipe, Settings, with_settings
+from filtersight.basics.recipe import Recipe, settings_of, with_settings
 from filtersight.networks.flat import unfold
 from filtersight.networks.layers import Layer, conv_layers, filter_count
 
@@ -48,7 +48,7 @@ def atlas(
     ValueError, before any work, for what `visualize` refuses, for a folder with pictures of another
     recipe, and for a client that is none. OSError if the folder cannot be written; what is there stays.
     """
-    folder, wished = Path(folder), Settings(**settings)
+    folder, wished = Path(folder), settings_of(settings)
     if wished.stop_after is not None:
         raise ValueError("stop_after is for single pictures; an atlas is paused with Ctrl-C")
     names = chosen(model, layers)

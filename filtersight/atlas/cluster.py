@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker, wait
-from tqdm import tqdm
 
 from filtersight.atlas.drawing import Batch, draw_batch
 from filtersight.atlas.folder import LayerFacts

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from filtersight.basics.checks import nearest
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -64,6 +66,17 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `as_dict` has made the values of; TypeError if a value is missing or unknown."""
         return cls(**values)
+
+
+def settings_of(wished: dict[str, Any]) -> Settings:
+    """The settings that a caller wished for; TypeError for one that there is not."""
+    names = [each.name for each in SETTINGS]
+    for name in wished:
+        if name not in names:
+            raise TypeError(
+                f"there is no setting {name!r}{nearest(name, names)} All are: {', '.join(names)}"
+            )
+    return Settings(**wished)
 
 
 def with_settings(function: Callable) -> Callable:

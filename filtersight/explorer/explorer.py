@@ -339,7 +339,7 @@ class Explorer(widgets.VBox):
         layer.images_at_once(recipe.size, recipe.precision)
         self.show_start(recipe)
         history: list[np.ndarray] = []
-        cancelled, begun = False, time.perf_counter()
+        cancelled = False
         try:
             await asyncio.sleep(0.01)
             begun = time.perf_counter()

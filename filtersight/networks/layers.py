@@ -151,12 +151,12 @@ class Layer:
             raise ValueError(
                 f"filters is {filters!r}; it must be a list of filter numbers, such as [3]"
             )
-        # More cannot all be different.
-        numbers = list(itertools.islice(filters, self.filters + 1))
+        last = self.filters - 1
+        numbers = list(itertools.islice(filters, last + 2))  # more cannot all be different
         if not numbers:
-            raise ValueError(f"filters is empty; give some of 0 to {self.filters - 1}")
+            raise ValueError(f"filters is empty; give some of 0 to {last}")
         for number in numbers:
-            check_whole(f"filter of {self.name}", number, 0, self.filters - 1)
+            check_whole(f"filter of {self.name}", number, 0, last)
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"filters names a filter twice: {numbers}")
         return [int(number) for number in numbers]

@@ -157,7 +157,7 @@ def diagnose(
     recipe = recipe_for(found, settings)
     found.images_at_once(recipe.size, "float32")
 
-    everyone = real_answers(found, recipe.size)
+    everyone = real_answers(found, recipe)
     answers = everyone[:, number]
     best = tiled_to(sample(recipe.channels)[[answers.argmax()]], recipe.size)
     total = plain_recipe.steps
@@ -269,6 +269,6 @@ def each_remedy(
     bar.total += recipe.steps * (1 + len(REMEDIES))
     tried = {"the clear recipe": picture_of(layer, number, recipe, bar)}
     for remedy in REMEDIES:
-        start = remedy.start(recipe, real)
+        start = remedy.start(recipe, 1, lambda: real)
         tried[remedy.name] = picture_of(layer, number, recipe, bar, start=start, leak=remedy.leak)
     return {name: judged_leniently(layer, picture, recipe) for name, picture in tried.items()}
