@@ -288,7 +288,8 @@ def test_a_cell_run_again_leaves_one_explorer(lab):
     browser, address, course = lab
     (course / "notebooks" / "again.ipynb").write_text(
         notebook(
-            "import sys, gc; sys.path.insert(0, '..')\nimport explorer, helpers",
+            "import sys, gc; sys.path.insert(0, '..')\n"
+            "import helpers\nfrom filtersight.explorer import explorer",
             "helpers.explorer(helpers.load_model('pocketvgg'), size=64)",
             "sum(isinstance(o, explorer.Explorer) and o.comm is not None for o in gc.get_objects())",
         )
