@@ -21,8 +21,11 @@ from filtersight.basics.figures import grid as grid
 from filtersight.basics.figures import jpeg as jpeg
 from filtersight.basics.figures import show as show
 
+# A widget, with a still picture for where there are no widgets, as on GitHub.
+from filtersight.basics.figures import show_widget as show_widget
+
 # Says whether the answer to an exercise is right.
-from filtersight.basics.exercises import check as check
+from filtersight.exercises import check as check
 
 # ---------------------------------------------------------------- 2, submodels
 
@@ -30,7 +33,7 @@ from filtersight.basics.exercises import check as check
 from filtersight.networks.layers import submodel as submodel
 from filtersight.networks.layers import filter_count as filter_count
 
-# Mid grey plus even noise; and a photograph.
+# Mid grey plus uniform noise; and a photograph.
 from filtersight.basics.images import random_image as random_image
 from filtersight.basics.images import photo as photo
 
@@ -70,7 +73,7 @@ from filtersight.networks.layers import receptive_field as receptive_field
 # Colours as natural images have them: brightness, blue to yellow, green to purple.
 from filtersight.ascent.waves import COLOURS as COLOURS
 
-# ---------------------------------------------------------------- 7, dead filters
+# ---------------------------------------------------------------- 8, dead filters
 
 # What is the matter with a filter, with the evidence in words and pictures.
 from filtersight.trust.doctor import diagnose as diagnose
@@ -79,37 +82,38 @@ from filtersight.trust.doctor import diagnose as diagnose
 from filtersight.world.sample import sample as sample
 from filtersight.basics.images import tiled_to as tiled_to
 
-# ---------------------------------------------------------------- 8, trust
+# ---------------------------------------------------------------- 9, trust
 
 # Numbers that say how far a picture can be trusted; and a game that asks whether it helps.
 from filtersight.trust.scores import scores as scores
 from filtersight.trust.quiz import quiz as quiz
 
-# What the numbers are made of: real images and their answers, fine waves, looks that were held out.
-from filtersight.trust.scores import fine_share as fine_share
+# What the numbers are made of: real images and their answers, and an image shifted and turned in 16 ways.
 from filtersight.trust.scores import held_out as held_out
-from filtersight.trust.scores import knows_patterns as knows_patterns
-from filtersight.trust.scores import preferred as preferred
 from filtersight.trust.scores import reality as reality
 
-# ---------------------------------------------------------------- 9, any network
+# ---------------------------------------------------------------- 10, any network
 
 # What the course understood of a model, and what it could not tell.
 from filtersight.networks.describe import describe as describe
+
+# The names of a network's classes.
+from filtersight.trust.why import class_names as class_names
+
+# ---------------------------------------------------------------- 11, why
 
 # Why a network said so: the filters that drove an answer, and where in the image it came from.
 from filtersight.trust.why import explain as explain
 
 # Its parts: the answer, a model laid open at a layer, and where covering the image hurts.
 from filtersight.trust.why import agreement as agreement
-from filtersight.trust.why import class_names as class_names
 from filtersight.trust.why import image_for as image_for
 from filtersight.trust.why import last_maps as last_maps
 from filtersight.trust.why import occlusion as occlusion
 from filtersight.trust.why import opened as opened
 from filtersight.trust.why import predictions as predictions
 
-# ---------------------------------------------------------------- 10, atlas
+# ---------------------------------------------------------------- 13, atlas
 
 # Every filter of a network, drawn into a folder; as a web page; and a saved picture made again.
 from filtersight.atlas.atlas import atlas as atlas

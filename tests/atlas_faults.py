@@ -109,7 +109,7 @@ def kill_the_process(times, folder, seconds, expected):
 
 
 def kill_the_workers(times, folder, seconds, expected):
-    """Kills one of two workers so often, at random moments, while they draw."""
+    """Kills one of two workers so often, first when it has work, then at random moments, while they draw."""
     import threading
 
     from distributed import LocalCluster
@@ -117,11 +117,18 @@ def kill_the_workers(times, folder, seconds, expected):
     chance, killed, over = random.Random(0), [], threading.Event()
 
     def kill_some(cluster):
-        while len(killed) < times and not over.wait(chance.uniform(0, 2 * seconds / times)):
-            workers = [nanny.process.pid for nanny in cluster.workers.values() if nanny.process]
-            workers = [number for number in workers if number is not None]
-            if workers:
-                number = chance.choice(workers)
+        states = cluster.scheduler.workers
+        while len(killed) < times and not over.is_set():
+            over.wait(chance.uniform(0, 2 * seconds / times) if killed else 0.05)
+            busy = [
+                nanny.process.pid
+                for nanny in cluster.workers.values()
+                if nanny.process
+                and nanny.worker_address in states
+                and states[nanny.worker_address].processing
+            ]
+            if busy:
+                number = chance.choice(busy)
                 os.kill(number, signal.SIGKILL)
                 killed.append(number)
 

@@ -1,7 +1,9 @@
 """Settings that the tests and the notebooks share: importing this makes them."""
 
+import ast
 import os
 import re
+from pathlib import Path
 
 import nbformat
 from nbval.plugin import IPyNbCell, IPyNbFile
@@ -14,6 +16,23 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+COURSE = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
+
+
+def cells(path, kind):
+    """The cells of a notebook of the kind "code" or "markdown"."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def functions(path, **names):
+    """What a notebook imports and the functions that it defines, in a namespace with the names they use."""
+    for cell in cells(path, "code"):
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
+                exec(compile(ast.Module([node], []), path.name, "exec"), names)
+    return names
+
 
 def pytest_collectstart(collector):
     """Prepares a notebook: stderr is not compared, and its exercises are solved in the end."""
@@ -24,22 +43,31 @@ def pytest_collectstart(collector):
         collector.collect = lambda: [*collect(), *solved(collector)]
 
 
-def solved(notebook):
+def exercises(notebook):
+    """For each exercise of a notebook its number, the last lines of its cell, which check the answer, and
+    the solution that is folded away under it."""
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and (head := re.match(r"# Exercise (\d+\.\d+) ", cell.source)):
+            found.append([head[1], cell.source[cell.source.index("\ncheck(") :].strip(), None])
+        elif cell.cell_type == "markdown":
+            fold = r"<summary>Solution</summary>\s+```python\n(.*?)\n```"
+            for solution in re.findall(fold, cell.source, re.DOTALL):
+                assert found[-1][2] is None, f"two solutions to exercise {found[-1][0]}"
+                found[-1][2] = solution
+    return found
+
+
+def solved(collector):
     """Cells that run after those of a chapter: each exercise with its solution, which must be right."""
-    cells = notebook.nb.cells
-    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    solutions = re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)\n```", prose, re.DOTALL)
-    code = [cell for cell in cells if cell.cell_type == "code"]
-    exercises = [number for number, cell in enumerate(code) if "# Exercise" in cell.source]
     right = nbformat.v4.new_output("stream", text="Right.\n")
-    for number, solution in zip(exercises, solutions, strict=True):
-        source = code[number].source.partition("# Exercise")[0] + solution
-        if "\ncheck(" not in source:  # then it stands in the next cell
-            source += "\n" + code[number + 1].source
+    for place, (number, checked, solution) in enumerate(exercises(collector.nb)):
         yield IPyNbCell.from_parent(
-            notebook,
+            collector,
             name=f"Solution {number}",
-            cell_num=number,
-            cell=nbformat.v4.new_code_cell(source, outputs=[right], execution_count=1),
+            cell_num=place,
+            cell=nbformat.v4.new_code_cell(
+                f"{solution}\n\n{checked}", outputs=[right], execution_count=1
+            ),
             options={"check": True, "check_exception": False, "skip": False},
         )

@@ -443,11 +443,11 @@ def test_early_steps_on_a_tile_reach_more_in_the_same_time(model):
 
 
 def test_pictures_excite_their_filters_more_than_the_world_does(model):
-    images, _ = patterns.images(600, seed=77, size=128)
+    images, _ = patterns.images(300, seed=77, size=128)
     # Some of block 2 want an even colour, or more contrast than any climb finds.
-    for layer, share in (("block2_conv1", 0.8), ("block4_conv3", 0.9)):
+    for layer, step, share in (("block2_conv1", 3, 0.8), ("block4_conv3", 6, 0.9)):
         best = helpers.activations(model, layer, images).max(axis=0)
-        numbers = [int(number) for number in np.flatnonzero(best)][::3]
+        numbers = [int(number) for number in np.flatnonzero(best)][::step]
         pictures = helpers.visualize(model, layer, numbers)
         assert all(picture.status != "dead" and picture.activation > 0 for picture in pictures)
         assert np.mean([p.activation >= best[p.filter] for p in pictures]) >= share
@@ -706,12 +706,12 @@ def test_an_atlas_has_no_stop_after(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_thousands_of_bad_calls_are_refused_before_any_work(monkeypatch):
+def test_a_thousand_bad_calls_are_refused_before_any_work(monkeypatch):
     network, calls = small_network(), []
     patch_climb(monkeypatch, lambda *_, **__: pytest.fail("work was begun"))
 
     @settings(
-        max_examples=2_000,
+        max_examples=1_000,
         deadline=None,
         database=None,
         derandomize=True,
@@ -731,4 +731,4 @@ def test_thousands_of_bad_calls_are_refused_before_any_work(monkeypatch):
         assert "tensorflow" not in str(caught.value).lower()
 
     attack()
-    assert len(calls) >= 2_000
+    assert len(calls) >= 1_000

@@ -536,7 +536,7 @@ def test_an_error_on_a_worker_is_the_same_error_here(model, folder, client):
 
 def test_killed_workers_have_their_work_done_again():
     done = subprocess.run(
-        [sys.executable, "tests/atlas_faults.py", "workers", "2", "--small"],
+        [sys.executable, "tests/atlas_faults.py", "workers", "1", "--small"],
         cwd=COURSE,
         capture_output=True,
         text=True,

@@ -85,7 +85,7 @@ def facts(layer, number):
     status = {1: "dead", 4: "rescued"}.get(number, "alive")
     reason = "activation 1.2, on noise 0.1"
     if status == "dead":
-        reason = "silent on the start image, so there is no gradient to climb"
+        reason = "silent on the start image, so its gradient is zero"
     if status == "rescued":
         reason += ", after a start with more noise"
     rng = np.random.default_rng([len(layer), number])

@@ -10,7 +10,7 @@ import pytest
 COURSE = Path(__file__).resolve().parents[1]
 PACKAGE = COURSE / "filtersight"
 # From the ground up; a module imports from its own folder and from those before it.
-FLOORS = ["basics", "world", "networks", "ascent", "trust", "explorer", "atlas"]
+FLOORS = ["basics", "world", "networks", "ascent", "trust", "explorer", "atlas", "exercises"]
 MODULES = {
     ".".join(path.relative_to(COURSE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -126,7 +126,7 @@ def test_the_root_holds_what_a_newcomer_expects():
         *(".ci", ".github", ".gitattributes", ".gitignore", ".pre-commit-config.yaml"),
         *("CITATION.cff", "CONCEPTS.md", "CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "README.md"),
         *("filtersight", "helpers.py", "media", "notebooks", "pyproject.toml", "requirements.txt"),
-        *("tests", "tools"),
+        *("docs", "tests", "tools"),
     }
 
 

@@ -63,7 +63,7 @@ def test_the_versions_of_python_are_the_same_everywhere():
 def test_the_way_past_a_firewall_is_keras_own():
     from keras.src.applications import vgg16
 
-    assert vgg16.WEIGHTS_PATH_NO_TOP in README
+    assert vgg16.WEIGHTS_PATH_NO_TOP in (COURSE / "docs/networks.md").read_text(encoding="utf-8")
 
 
 def test_requirements_name_every_package_that_the_course_imports():

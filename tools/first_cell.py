@@ -1,28 +1,15 @@
-# Finds the course's helpers.py: in a folder above this notebook, or by fetching the course at REF.
+# Finds the course in a folder above this notebook, or, as in Colab, fetches it at REF.
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY, REF = "", "v1.0"
-here = Path.cwd()
-course = next(
-    (p for p in (here, *here.parents) if (p / "filtersight").is_dir()),
-    here / "cnn-filters",
-)
-if not course.exists():
-    assert REPOSITORY, (
-        "Write the address of the course's repository into the first quotes after REPOSITORY."
-    )
-    subprocess.run(
-        ["git", "clone", "--quiet", "--depth=1", f"--branch={REF}", REPOSITORY, str(course)],
-        check=True,
-    )
-assert (course / "filtersight/world/weights/pocketvgg.npz").exists(), (
-    f"{course} is not the whole course: delete it, then run this cell again"
-)
+above = (place for place in (Path.cwd() / "here").parents if (place / "filtersight").is_dir())
+course = next(above, Path.cwd() / "cnn-filters")
+if not (course / "filtersight").is_dir():
+    assert REPOSITORY, "Write the address of the course's repository into the first quotes."
+    subprocess.run(["git", "clone", "-q", "--depth=1", "-b", REF, REPOSITORY, course], check=True)
 sys.path.insert(0, str(course))
-import helpers
+from filtersight.basics.course import begin
 
-assert Path(helpers.__file__) == course / "helpers.py", (
-    f"another helpers.py is in the way: {helpers.__file__}"
-)
+begin(course)

@@ -14,6 +14,7 @@ stays and a line says so.
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import json
 import os
@@ -125,9 +126,79 @@ def imagenet_vgg19() -> list[helpers.FilterPicture]:
         for p in sizes
     ]
     write("vgg19_sizes.jpg", helpers.jpeg(helpers.grid(sizes, labels=labels, columns=3, tile=2.4)))
+    vgg19_dead(model)
     chosen = [("block5_conv4", 13), ("block5_conv4", 5), ("block5_conv4", 3), ("block4_conv4", 1)]
     by_name = {(p.layer, p.filter): p for p in sheet}
+    vgg19_recipes(model)
     return [by_name[each] for each in chosen]
+
+
+def taught(chapter: str, **names) -> dict:
+    """What a chapter imports and the functions that it defines, in a namespace with the names they use."""
+    notebook = json.loads((COURSE / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            for node in ast.parse("".join(cell["source"])).body:
+                if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
+                    exec(compile(ast.Module([node], []), chapter, "exec"), names)
+    return names
+
+
+VGG19_EXTREMES = [2, 3, 12, 13]
+
+
+def imagenet_extremes() -> None:
+    """VGG19: what four filters of its last layer answer to most, and to least, as chapter 7 draws it."""
+    names = taught("07_what_to_ask_for", SIZE=128, STEPS=48)
+    network = names["before_relu"](true_network("vgg19"), "block5_conv4")
+    pictures, labels = [], []
+    for end, ask in {"most": "channel", "least": "least"}.items():
+        asked = names["each"](*(names[ask](number) for number in VGG19_EXTREMES))
+        made = names["ascend"](network, asked, [0] * len(VGG19_EXTREMES))
+        means = np.mean(network(made.astype("float32")), axis=(1, 2))
+        pictures += list(made)
+        labels += [
+            f"{number}, {end}: {helpers.two_digits(mean[number])}"
+            for number, mean in zip(VGG19_EXTREMES, means, strict=True)
+        ]
+    figure = helpers.grid(pictures, labels=labels, columns=len(VGG19_EXTREMES), tile=1.6)
+    write("vgg19_extremes.jpg", helpers.jpeg(figure))
+
+
+def vgg19_recipes(model: keras.Model) -> None:
+    """Chapter 6's changes with VGG19: one filter of its last layer, by the chapter's own functions."""
+    layer, number = "block5_conv4", 2
+    names = {"SIZE": 112, "STEPS": 64, "model": model, "layer": layer}
+    network = helpers.submodel(model, layer)
+    chapter = taught("06_clear_pictures", network=network, **names)
+    waves = {"start": chapter["noise_waves"], "transform": chapter["unchanged"], "step_size": 0.01}
+    natural = waves | {"picture": chapter["waves"](1, helpers.COLOURS)}
+    chapter["RECIPES"] = {
+        "pixels": waves
+        | {"start": chapter["noise_pixels"], "picture": chapter["pixels"], "step_size": 4.0},
+        "waves": waves | {"picture": chapter["waves"](1, np.eye(3, dtype=np.float32))},
+        "natural colours": natural,
+        "all three": natural | {"transform": chapter["transformation"](8, 10, 0.1)},
+    }
+    shown = {name: chapter["draw"](name, number, 0) for name in chapter["RECIPES"]}
+    clear = helpers.visualize(model, layer, [number], size=112)[0]
+    shown['"clear"'] = helpers.deprocess(clear.image)
+    write("vgg19_recipes.jpg", helpers.jpeg(chapter["labelled"](shown, number)))
+
+
+def vgg19_dead(model: keras.Model) -> None:
+    """Four filters of VGG19 that the plain recipe leaves dead; under them by the default recipe."""
+    labels, pictures = [], []
+    for recipe, called in {"plain": "plain recipe", "clear": "default recipe"}.items():
+        for p in helpers.visualize(
+            model, "block5_conv4", [34, 68, 102, 204], recipe=recipe, size=128
+        ):
+            pictures.append(p.image)
+            value = helpers.two_digits(p.activation)
+            labels.append(f"{p.filter}, {called}: {p.status}\nactivation {value}")
+    write(
+        "vgg19_dead.jpg", helpers.jpeg(helpers.grid(pictures, labels=labels, columns=4, tile=1.6))
+    )
 
 
 def imagenet_googlenet() -> list[helpers.FilterPicture]:
@@ -273,6 +344,7 @@ def main() -> None:
     if complete:
         strip(good)
         imagenet_answers()
+        imagenet_extremes()
     try:
         explorer()
         gallery()

@@ -46,7 +46,7 @@ SMALLEST_TILE = 32  # pixels; less is all border
 
 
 class Transformations(NamedTuple):
-    """How the image is moved before each step, and how to move a gradient back; "looks" in chapter 6."""
+    """How the image is moved before each step, and how to move a gradient back."""
 
     rolls: np.ndarray  # (steps, 2) int32: by whole pixels, what leaves comes in again
     transforms: np.ndarray  # (steps, 1, 8) float32: then shifted, turned and scaled

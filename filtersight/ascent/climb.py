@@ -166,7 +166,7 @@ def verdict(
     if not np.isfinite(activation):
         return "dead", "its answer is not a finite number: the weights are too large"
     if activation == 0 and not past.any():
-        return "dead", "silent on the start image, so there is no gradient to climb"
+        return "dead", "silent on the start image, so its gradient is zero"
     if activation == 0:
         return (
             "dead",

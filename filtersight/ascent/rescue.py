@@ -137,7 +137,7 @@ class Rescue:
             for image in (old.image[None], self.real_images([row]))
         )
         if real.activation >= climbed.activation:
-            how = "which is a real image; no climb does better"
+            how = "which is a real image; no ascent does better"
             self.pictures[row] = better(old, real, how)
         elif old.status == "dead":
             how = "which is little, but no real image of a sample does more"

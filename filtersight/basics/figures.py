@@ -191,9 +191,9 @@ def show(figure: Figure, alt: str) -> None:
     display(data, metadata=metadata, raw=True)
 
 
-def show_widget(widget: widgets.Widget, still: Figure) -> None:
-    """Displays a widget, and for where there are none a still figure, with the widget's repr as text."""
-    data, metadata = mimebundle(still, repr(widget))
+def show_widget(widget: widgets.Widget, still: Figure, alt: str) -> None:
+    """Displays a widget, and where there are none, as on GitHub, a still figure that `alt` describes."""
+    data, metadata = mimebundle(still, alt)
     data["application/vnd.jupyter.widget-view+json"] = {
         "version_major": 2,
         "version_minor": 0,

@@ -18,7 +18,7 @@ from filtersight.basics.checks import MAX_SIZE, check_number, check_whole
 def random_image(
     size: int = 128, seed: int = 0, *, contrast: float = 32.0, channels: int = 3
 ) -> np.ndarray:
-    """A start image: mid grey plus even noise of at most `contrast` grey levels up or down.
+    """A start image: mid grey plus uniform noise of at most `contrast` grey levels up or down.
 
     Returns (size, size, channels) float32, within 127.5 ± contrast. The same seed gives the same image.
     """

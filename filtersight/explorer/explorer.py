@@ -191,7 +191,7 @@ class Explorer(widgets.VBox):
     def _ipython_display_(self, **_kwargs) -> None:
         """Shows the controls, or, where there are none, a still picture and what it is."""
         label = f"{self.still.layer} filter {self.still.filter}\na still picture of the explorer"
-        show_widget(self, grid([self.still], labels=[label], columns=1, tile=2.6))
+        show_widget(self, grid([self.still], labels=[label], columns=1, tile=2.6), repr(self))
 
     # ------------------------------------------------------------ controls
 

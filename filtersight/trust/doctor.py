@@ -47,8 +47,8 @@ class Diagnosis:
     layer: str
     filter: int
     verdict: str
-    """"alive": the plain recipe makes a picture of it. "hard": that fails, but another way or a real image
-    makes it answer. "dead": nothing that was tried makes it answer."""
+    """"alive": the plain recipe makes a picture of it. "rescued": that fails, but another
+    way or a real image makes it answer. "dead": nothing that was tried makes it answer."""
     findings: list[str]
     """Sentences, each with its number; the last says what to make of them."""
     pictures: list[Exhibit]
@@ -144,7 +144,7 @@ def end_of(way: dict[str, float]) -> str | None:
 def diagnose(
     model: keras.Model, layer: str, filter: int, *, size: int | None = None, seed: int = 0
 ) -> Diagnosis:
-    """What is the matter with a filter: "alive", "hard" or "dead", with the evidence in words and pictures.
+    """What is the matter with a filter: "alive", "rescued" or "dead", with the evidence in words and pictures.
 
     Makes the plain picture, follows the gradient back, tries each remedy of the default recipe by
     itself, and asks `sample()`. ValueError for what `visualize` refuses.
@@ -211,22 +211,22 @@ def conclude(
     if plain.status == "alive":
         return "alive", "Nothing is the matter: the plain recipe is enough."
     if helped and wakes:
-        return "hard", f"It is hard, not dead. What helped most: {helped}."
+        return "rescued", f"It is not dead; another way works. What helped most: {helped}."
     if helped:
-        return "hard", f"No real image wakes it, yet it is not dead. What helped most: {helped}."
+        return "rescued", f"No real image wakes it, yet it is not dead. What helped most: {helped}."
     if wakes:
         return (
-            "hard",
-            "It is hard, not dead: no climb finds what it wants, but a real image has it.",
+            "rescued",
+            "It is not dead: no ascent excites it enough, but a real image does.",
         )
     return "dead", (
-        f"Not noise, not one of {tried} other climbs, not one of {real} real images "
+        f"Not noise, not one of {tried} other attempts, not one of {real} real images "
         "wakes it: call it dead. This is evidence, not proof; nobody has tried all images."
     )
 
 
 def on_noise(layer: Layer, number: int, noise: np.ndarray) -> list[str]:
-    """What the filter says to the image that a plain climb begins with, and how far its gradient comes."""
+    """What the filter says to the image that the plain recipe begins with, and how far its gradient comes."""
     maps = layer.network(noise[None], training=False)[0, ..., number].numpy()
     said = [
         f"To the start noise it answers {two_digits(maps.mean())}; "
@@ -234,7 +234,7 @@ def on_noise(layer: Layer, number: int, noise: np.ndarray) -> list[str]:
     ]
     end = end_of(way_back(layer, number, noise))
     if end is None:
-        return [*said, "On the way back the gradient reaches the image, so a climb can begin."]
+        return [*said, "On the way back the gradient reaches the image, so the ascent can begin."]
     text = f"On the way back the gradient becomes zero in {end}"
     if end != layer.name:
         return [*said, f"{text}, before it reaches the image."]

@@ -1,4 +1,4 @@
-"""The quiz of chapter 8: which of two real images excites a filter more?
+"""The quiz of chapter 9: which of two real images excites a filter more?
 
 After Borowski et al. (2021), who asked people, and found how much pictures by gradient ascent help them.
 """
@@ -142,7 +142,7 @@ class Quiz(widgets.VBox):
             columns=3,
             tile=1.6,
         )
-        show_widget(self, figure)
+        show_widget(self, figure, repr(self))
 
 
 def quiz(

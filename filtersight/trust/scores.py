@@ -1,7 +1,7 @@
 """Numbers beside a picture: how far it can be trusted.
 
 Each number is defined in one sentence, at its place in `Scores`. None of them alone proves anything;
-chapter 8 shows what each finds and what each misses.
+chapter 9 shows what each finds and what each misses.
 """
 
 from __future__ import annotations

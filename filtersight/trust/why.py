@@ -1,7 +1,7 @@
 """Why a network said so: the filters that drove an answer, and where in the image it came from.
 
 Four views of one answer that can be held against each other. None of them is the reason itself; each
-says what changes the answer, in its own sense, and chapter 9 shows where they part.
+says what changes the answer, in its own sense, and chapter 11 shows where they part.
 """
 
 from __future__ import annotations
