@@ -3,12 +3,14 @@
 import dataclasses
 import errno
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -524,6 +526,107 @@ def test_workers_go_on_where_one_process_stopped(model, drawn, folder, client):
     assert bytes_of(folder) == bytes_of(drawn.folder) and before.items() <= stamps(folder).items()
 
 
+# What a notebook defines no worker can import: it goes with the model. So that this module, too, is none
+# that workers can import, its name is another one.
+OWN = types.ModuleType("a_readers_module")
+sys.modules[OWN.__name__] = OWN
+exec(
+    """
+import keras, threading
+LOCK = threading.Lock()
+def thrice(x): return 3 * x
+def bent(x): return keras.ops.relu(thrice(x))
+def own_loss(y, z): return y - z
+class Thrice(keras.layers.Layer):
+    def call(self, x): return thrice(x)
+@keras.saving.register_keras_serializable("readers")
+class Registered(keras.layers.Layer):
+    def call(self, x): return thrice(x)
+class Ones(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None): return keras.ops.ones(shape, dtype) / 9
+class Locked(keras.layers.Layer):
+    def call(self, x):
+        with LOCK: return x
+class Hidden(keras.layers.Layer):
+    def __init__(self, secret):
+        super().__init__()
+        self.secret = secret
+    def call(self, x): return x
+""",
+    vars(OWN),
+)
+
+
+def own_network(*layers, **options):
+    keras.utils.set_random_seed(0)
+    convolution = keras.layers.Conv2D(3, 3, name="one", **options)
+    return keras.Sequential([keras.Input((None, None, 3)), *layers, convolution], name="own")
+
+
+def test_what_a_reader_defined_goes_with_the_model(tmp_path, client):
+    inner = keras.Sequential([OWN.Thrice(), OWN.Registered()])
+    network = own_network(inner, activation=OWN.bent, kernel_initializer=OWN.Ones())
+    network.compile("sgd", OWN.own_loss)  # which no worker needs
+    here, there = (
+        helpers.atlas(network, tmp_path / name, client=who, **CALL | {"rescue": False})
+        for name, who in (("here", None), ("there", client))
+    )
+    assert bytes_of(there.folder) == bytes_of(here.folder) and len(there.entries) == 3
+    # Defined anew, as in a notebook, with the same weights and settings.
+    OWN.thrice = eval("lambda x: 5 * x", vars(OWN))
+    changed = helpers.atlas(network, tmp_path / "new", client=client, **CALL | {"rescue": False})
+    assert bytes_of(changed.folder) != bytes_of(here.folder)
+
+
+@pytest.mark.parametrize("layer", [lambda: OWN.Locked(), lambda: OWN.Hidden(object())])
+def test_what_cannot_be_sent_is_said_before_any_work(tmp_path, client, layer):
+    with pytest.raises(
+        ValueError, match=r"^own cannot be sent to workers, for it cannot be s"
+    ) as e:
+        helpers.atlas(own_network(layer()), tmp_path / "new", client=client, **CALL)
+    assert "\n" not in str(e.value) and len(str(e.value)) < 300 and not (tmp_path / "new").exists()
+
+
+def test_a_model_that_a_worker_cannot_read(tmp_path, client, monkeypatch):
+    send = cluster.course_for
+
+    def damaged(model):
+        course = send(model)
+        return cluster.Course(f"{course.name}-damaged", course.model[:-9])
+
+    monkeypatch.setattr(cluster, "course_for", damaged)
+    with pytest.raises(ValueError, match=r"^a worker, with Keras 3\.\S+, cannot read the model: "):
+        helpers.atlas(own_network(), tmp_path, client=client, **CALL)
+
+
+def test_a_worker_that_lacks_what_the_course_needs(tmp_path, client):
+    def age(version):
+        """Has the course imported anew, where packages seem to be of this version, or are as they are."""
+        importlib.reload(importlib.metadata)
+        if version:
+            importlib.metadata.version = lambda name: version
+        for module in [each for each in sys.modules if each.partition(".")[0] == "filtersight"]:
+            del sys.modules[module]
+
+    client.run(age, "0.1")
+    said = (
+        r"^a worker cannot run the course: tensorflow 0\.1 is too old, the course needs 2\.\d+ or"
+    )
+    with pytest.raises(ValueError, match=said):
+        helpers.atlas(own_network(), tmp_path, client=client, **CALL)
+    client.run(age, None)
+    assert len(helpers.atlas(own_network(), tmp_path, client=client, **CALL).entries) == 3
+
+
+def test_workers_with_another_python(tmp_path, client, monkeypatch):
+    monkeypatch.setattr(cluster.platform, "python_version", lambda: "3.99.1")
+    with pytest.raises(
+        ValueError, match=r"^the worker \S+ runs Python 3\.\d+\S*, and this is 3\.99"
+    ):
+        helpers.atlas(own_network(), tmp_path / "new", client=client, **CALL)
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_error_on_a_worker_is_the_same_error_here(model, folder, client):
     def fail(*_):
         raise ValueError("one image of 32 pixels needs 9.0 GB up to two; 0.1 GB are free")
@@ -641,7 +744,7 @@ from filtersight.atlas import cluster
 
 folder, engine = Path(sys.argv[1]), types.ModuleType("engine")
 sys.modules["engine"] = engine
-course = cluster.Course(small_network())
+course = cluster.course_for(small_network())
 worker = types.SimpleNamespace(local_directory=str(folder))
 for version in ("one", "two"):
     copy = folder / version / "filtersight"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from filtersight.ascent.objective import FilterObjective, copy_weights
+from filtersight.ascent.objective import FilterObjective, copy_weights, may_break, tamed
 from filtersight.ascent.plain import next_chunk, repeated
 from filtersight.ascent.waves import (
     SHAPE,
@@ -31,6 +31,7 @@ from filtersight.ascent.waves import (
     wave_counts,
     wave_sizes,
 )
+from filtersight.basics.checks import Size, sides
 from filtersight.networks.layers import Layer
 
 SHIFT, TURN, SCALE = 4.0, 5.0, 0.05  # pixels, degrees, share: the most that an image is moved
@@ -42,6 +43,8 @@ EPSILON = (
 )
 SETTLE = 0.5  # the last share of the steps, in which they become smaller and smaller
 COARSE_SHARE = 0.75  # of the steps are done on the tile
+# Before the first image. Not minus infinity, which tf.debugging.enable_check_numerics() takes for a mistake.
+LOWEST = np.finfo(np.float32).min
 SMALLEST_TILE = 32  # pixels; less is all border
 
 
@@ -54,7 +57,7 @@ class Transformations(NamedTuple):
 
 
 def random_transformations(
-    steps: int, size: int, seed: int, roll: float, is_class: bool = False
+    steps: int, size: Size, seed: int, roll: float, is_class: bool = False
 ) -> Transformations:
     """Transformations for so many steps: all by chance, the first ones the same however many follow.
 
@@ -63,12 +66,13 @@ def random_transformations(
     """
     shift, turn, most = SHIFT, TURN, SCALE
     if is_class:
-        shift, turn, most = CLASS_SHIFT * size, CLASS_TURN, CLASS_SCALE
+        shift, turn, most = CLASS_SHIFT * min(sides(size)), CLASS_TURN, CLASS_SCALE
     chance = np.random.default_rng(seed).uniform(-1, 1, (steps, 6))
     angle, scale = np.deg2rad(chance[:, 0] * turn), 1 + chance[:, 1] * most
-    a, b, centre = scale * np.cos(angle), scale * np.sin(angle), (size - 1) / 2
-    right = centre - a * centre + b * centre + chance[:, 2] * shift
-    down = centre - b * centre - a * centre + chance[:, 3] * shift
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    y, x = ((side - 1) / 2 for side in sides(size))  # of the middle
+    right = x - a * x + b * y + chance[:, 2] * shift
+    down = y - b * x - a * y + chance[:, 3] * shift
     zero, one = np.zeros(steps), np.ones(steps)
     matrices = np.stack([a, -b, right, b, a, down, zero, zero, one], 1).reshape(-1, 3, 3)
     both = (matrices, np.linalg.inv(matrices))  # similarities: the last row stays 0, 0, 1
@@ -77,7 +81,7 @@ def random_transformations(
 
 
 def transformed(images, transform):
-    """The images (n, size, size, channels), all shifted, turned and scaled by one transform (1, 8)."""
+    """The images (n, height, width, channels), all shifted, turned and scaled by one transform (1, 8)."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transform,
@@ -91,13 +95,14 @@ def transformed(images, transform):
 class State(NamedTuple):
     """What a climb carries from step to step."""
 
-    spectrum: tf.Tensor  # (n, channels, size, size // 2 + 1, 2)
+    spectrum: tf.Tensor  # (n, channels, height, width // 2 + 1, 2)
     mean: tf.Tensor  # Adam's running mean of the gradient, like spectrum
     square: tf.Tensor  # and of its square
     best: tf.Tensor  # (n,) highest activation so far
     best_spectrum: tf.Tensor  # where that was
     most_contrast: tf.Tensor  # (n,) of the image
     step: tf.Tensor  # () float32: how many were done
+    width: tf.Tensor  # () int32: of the image
 
 
 class Climber:
@@ -105,15 +110,17 @@ class Climber:
 
     def __init__(self, layer: Layer, precision: str, leak: bool = False):
         self.objective = FilterObjective(layer, precision, leak)
+        self.may_break = any(map(may_break, layer.network.operations))
         spectrum = tf.TensorSpec([None, layer.channels, None, None, 2], tf.float32)
         numbers = tf.TensorSpec([None], tf.float32)
         number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([None, 1, 8], tf.float32)
+        whole = tf.TensorSpec([], tf.int32)
         wave = tf.TensorSpec([None, None, 1], tf.float32)
         self.climb = tf.function(
             self._climb,
             autograph=False,
             input_signature=[
-                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, number),
+                State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, number, whole),
                 wave,
                 wave,
                 Transformations(tf.TensorSpec([None, 2], tf.int32), transform, transform),
@@ -134,17 +141,21 @@ class Climber:
     def step(self, state, waves, weights, move, filters, rate):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
         # What the network sees: the image, moved.
-        logits = to_logits(state.spectrum, waves)
+        logits = to_logits(state.spectrum, waves, state.width)
         brightness = tf.sigmoid(logits)
         seen = transformed(tf.roll(255 * brightness, move.rolls, axis=(1, 2)), move.transforms)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(seen)
             activation = self.objective(seen, filters)
         # The gradient goes the same way back, to the waves.
-        gradient = transformed(tape.gradient(activation, seen), move.inverses)
+        gradient = transformed(tamed(tape.gradient(activation, seen)), move.inverses)
         gradient = tf.roll(gradient, -move.rolls, axis=(1, 2)) * brightness * (1 - brightness)
         gradient = to_logits_back(gradient, weights)
-        better = activation >= state.best  # equal too: from silence to silence is progress
+        fine = tf.math.is_finite(activation)
+        if self.may_break:  # what is shown in the end is the image as it is
+            fine &= tf.math.is_finite(self.objective(255 * brightness, filters))
+        # Equal too: from silence to silence is progress.
+        better = fine & (activation >= state.best)
         best_spectrum = tf.where(
             better[:, None, None, None, None], state.spectrum, state.best_spectrum
         )
@@ -159,21 +170,29 @@ class Climber:
         contrast = tf.math.reduce_std(logits, axis=(1, 2, 3))
         scale = tf.minimum(1.0, tf.math.divide_no_nan(state.most_contrast, contrast))
         spectrum = state.spectrum * scale[:, None, None, None, None] + rate * direction
-        best = tf.maximum(activation, state.best)
-        state = State(spectrum, mean, square, best, best_spectrum, state.most_contrast, step)
+        best = tf.where(better, activation, state.best)
+        # Where the answer is no number, back to the best image, and on without momentum.
+        back = (~fine & (state.best > LOWEST))[:, None, None, None, None]
+        spectrum = tf.where(back, state.best_spectrum, spectrum)
+        mean = tf.where(back, 0.0, mean)
+        state = State(
+            spectrum, mean, square, best, best_spectrum, state.most_contrast, step, state.width
+        )
         return state, activation
 
 
-def initial_state(spectrum: np.ndarray, waves: np.ndarray) -> State:
-    """The state before the first step from `spectrum` (n, channels, size, size // 2 + 1, 2).
+def initial_state(spectrum: np.ndarray, waves: np.ndarray, width: int | None = None) -> State:
+    """The state before the first step from `spectrum` (n, channels, height, width // 2 + 1, 2).
 
-    `waves` are how strong each of its waves is, as `wave_sizes`.
+    `waves` are how strong each of its waves is, as `wave_sizes`; images are square without `width`.
     """
     start = tf.constant(spectrum)
-    rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], -np.inf)
+    rest, lowest = tf.zeros_like(start), tf.fill([len(spectrum)], LOWEST)
     # A real image to start from may keep the contrast that it has.
-    own = tf.math.reduce_std(to_logits(start, waves), axis=(1, 2, 3))
-    return State(start, rest, rest, lowest, start, tf.maximum(own, CONTRAST), tf.constant(0.0))
+    width = spectrum.shape[2] if width is None else width
+    own = tf.math.reduce_std(to_logits(start, waves, width), axis=(1, 2, 3))
+    most = tf.maximum(own, CONTRAST)
+    return State(start, rest, rest, lowest, start, most, tf.constant(0.0), tf.constant(width))
 
 
 def rate_schedule(steps: int) -> np.ndarray:
@@ -192,10 +211,11 @@ def ascend_waves(
     coarse: bool = False,
     is_class: bool = False,
     slope: Slope = SHAPE,
+    width: int | None = None,
     stop: int | None = None,
     seconds: float = 0.1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Climbs from the spectra `start` (n, channels, size, size // 2 + 1, 2), looks up about every `seconds`.
+    """Climbs from the spectra `start` (n, channels, height, width // 2 + 1, 2), looks up about every `seconds`.
 
     `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
     `coarse` the first three quarters of all steps are done on an image of half the side, which then is
@@ -204,9 +224,9 @@ def ascend_waves(
     step, so that what happens at the border of an image does not become a cross in the middle of the
     larger one. (Enlarging it instead would not help: the network sees a pattern of twice the size as
     another pattern.) A class is transformed more (`is_class`). `slope` says how strong
-    waves are.
+    waves are. Images are square without `width`.
 
-    Yields (best images so far (n, size, size, channels) uint8, activations (k, n) since the last).
+    Yields (best images so far (n, height, width, channels) uint8, activations (k, n) since the last).
     """
     total = sum(count for _, count in climbers)
     small = int(total * COARSE_SHARE) if coarse else 0
@@ -214,7 +234,7 @@ def ascend_waves(
         tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
         start = np.repeat(tile[None], len(filters), axis=0)
     most_roll = start.shape[2] / 2 if small else 0.0
-    ascent = Ascent(start, slope, small or total, seed, most_roll, is_class)
+    ascent = Ascent(start, slope, small or total, seed, most_roll, is_class, width)
     numbers, rates = tf.constant(filters, tf.int32), rate * rate_schedule(total)
     done, chunk = 0, 1
     for climber, count in climbers:
@@ -226,10 +246,8 @@ def ascend_waves(
             history = ascent.advance(climber, numbers, rates[done : done + chunk])
             done += chunk
             best = ascent.best()
-            yield (
-                np.tile(to_images(best), (1, 2, 2, 1)) if done <= small else to_images(best),
-                history,
-            )
+            shown = to_images(best, width)
+            yield np.tile(shown, (1, 2, 2, 1)) if done <= small else shown, history
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
             if done == small:
                 ascent = Ascent(four_tiles(best, seed), slope, total - small, seed)
@@ -249,13 +267,14 @@ class Ascent:
         seed: int,
         roll: float = 0.0,
         is_class: bool = False,
+        width: int | None = None,
     ):
-        side = start.shape[2]
-        self.boost = spectral_boost(side, slope)
-        self.waves = wave_sizes(side) * self.boost
-        self.weights = self.waves * wave_counts(side)
-        self.state = initial_state(start / self.boost, self.waves)
-        self.transformations = random_transformations(steps, side, seed, roll, is_class)
+        size = (start.shape[2], width or start.shape[2])
+        self.boost = spectral_boost(size, slope)
+        self.waves = wave_sizes(size) * self.boost
+        self.weights = self.waves * wave_counts(size)
+        self.state = initial_state(start / self.boost, self.waves, width)
+        self.transformations = random_transformations(steps, size, seed, roll, is_class)
         self.done = 0
 
     def advance(self, climber: Climber, filters: tf.Tensor, rates: np.ndarray) -> np.ndarray:

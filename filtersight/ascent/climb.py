@@ -10,21 +10,21 @@ import numpy as np
 from tqdm import tqdm
 
 from filtersight.ascent.clear import SMALLEST_TILE, Climber, ascend_waves
+from filtersight.ascent.objective import may_break, trouble
 from filtersight.ascent.plain import ascend_pixels, graph_key
 from filtersight.ascent.recipe import start_image
 from filtersight.ascent.waves import CLASS, SHAPE, TEXTURE, random_spectrum
-from filtersight.basics.checks import two_digits
+from filtersight.basics.checks import sides, two_digits
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.images import deprocess, random_image
 from filtersight.basics.recipe import Recipe
-from filtersight.networks.flat import once_per_model
 from filtersight.networks.layers import Layer
 
 
 def climber_of(layer: Layer, precision: str, leak: bool) -> Climber:
     """The layer made ready for the recipe "clear", built once."""
     build = functools.partial(Climber, layer, precision, leak)
-    return once_per_model(layer.model, graph_key("clear", layer.name, precision, leak), build)
+    return layer.flat.once(graph_key("clear", layer.name, precision, leak), build)
 
 
 def frames(
@@ -38,23 +38,24 @@ def frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs by a recipe, and looks up about every `seconds`.
 
-    Yields (pictures so far (n, size, size, channels) uint8, activations of the steps since the last (k, n)).
+    Yields (pictures so far (n, height, width, channels) uint8, activations of the steps since the last (k, n)).
     `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
-    start spectra (n, channels, size, size // 2 + 1, 2) than that of the seed. Both are for "clear".
+    start spectra (n, channels, height, width // 2 + 1, 2) than that of the seed. Both are for "clear".
     """
     stop = recipe.stop_after or recipe.steps
     if recipe.recipe == "plain":
         yield from plain_frames(layer, filters, recipe, stop=stop, seconds=seconds)
         return
-    size, half, is_class = recipe.size, recipe.size // 2, not layer.gives_maps
+    (height, width), is_class = sides(recipe.size), not layer.gives_maps
+    half = height // 2
     # What sees more than a quarter of the image's side would show the tile four times.
-    texture = not is_class and layer.field <= size // 4
-    coarse = recipe.coarse and texture and size == 2 * half >= 2 * SMALLEST_TILE
+    texture = not is_class and layer.field <= min(height, width) // 4
+    coarse = recipe.coarse and texture and height == width == 2 * half >= 2 * SMALLEST_TILE
     coarse = coarse and start is None and not leak and layer.fits(half)
     climber = functools.partial(climber_of, layer, recipe.precision)
     leaking = recipe.steps // 2 if leak else 0
     if start is None:
-        start = random_spectrum(size, recipe.seed, recipe.channels)[None]
+        start = random_spectrum(recipe.size, recipe.seed, recipe.channels)[None]
         start = np.repeat(start, len(filters), axis=0)
     yield from ascend_waves(
         [*([(climber(True), leaking)] if leak else []), (climber(False), recipe.steps - leaking)],
@@ -65,6 +66,7 @@ def frames(
         coarse=coarse,
         is_class=is_class,
         slope=CLASS if is_class else TEXTURE if texture else SHAPE,
+        width=None if height == width else width,
         stop=stop,
         seconds=seconds,
     )
@@ -124,25 +126,29 @@ def judge(
     recipe: Recipe,
     floor: float = 0.01,
 ) -> list[FilterPicture]:
-    """Images (n, size, size, channels) uint8, one for each of `filters`, measured anew and judged.
+    """Images (n, height, width, channels) uint8, one for each of `filters`, measured anew and judged.
 
     `history` is (steps, n). A picture that excites its filter no more than the noise that the climb began
     with, made a picture in the same way, is called dead; so is one that does so by less than 1 % of that,
     or less than `floor` times what noise does to the average filter of the layer. A picture of a class is
     dead if the network does not put that class first.
     """
-    noise = once_per_model(
-        layer.model,
+    noise = layer.flat.once(
         ("noise", recipe.weights, recipe.layer, recipe.recipe, recipe.size, recipe.seed),
         lambda: layer.activations(start_image(recipe)[None])[0],
     )
-    least = floor * float(np.abs(noise).mean())
+    least = floor * float(np.abs(np.where(np.isfinite(noise), noise, 0)).mean())
     answers = layer.activations(pixels)
     rivals = layer.has_softmax
     result = []
     for row, number in enumerate(filters):
         past = history[:, row]
         status, reason = verdict(answers[row], number, float(noise[number]), past, least, rivals)
+        if status == "dead" and (
+            not np.isfinite(answers[row, number]) or any(map(may_break, layer.network.operations))
+        ):
+            where = trouble(layer, number, pixels[row])
+            reason += f": {where}" if where else ""
         made = dataclasses.replace(
             recipe, filter=number, stop_after=len(past) if len(past) < recipe.steps else None
         )
@@ -164,15 +170,19 @@ def verdict(
     """
     activation = float(answers[number])
     if not np.isfinite(activation):
-        return "dead", "its answer is not a finite number: the weights are too large"
-    if activation == 0 and not past.any():
+        return "dead", "its answer is not a finite number"
+    past = past[np.isfinite(past)]
+    silent = (
+        activation == 0 and not rivals
+    )  # the probability of a class may be too small for float32
+    if silent and not past.any():
         return "dead", "silent on the start image, so its gradient is zero"
-    if activation == 0:
+    if silent:
         return (
             "dead",
             f"silent on the 8-bit picture, though it reached {two_digits(past.max())} on the way",
         )
-    if not rivals and activation - noise <= max(0.01 * abs(noise), least):
+    if not rivals and np.isfinite(noise) and activation - noise <= max(0.01 * abs(noise), least):
         return "dead", f"activation {two_digits(activation)}, hardly more than on noise"
     if rivals and answers.argmax() != number:
         return "dead", f"class {answers.argmax()} stays ahead, with {two_digits(answers.max())}"

@@ -9,11 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from filtersight.networks.flat import ACTIVATIONS
+from filtersight.networks.flat import ACTIVATIONS, renamed
 from filtersight.networks.layers import Layer
 
+# Operations whose gradient is finite where their values are; those of a root, a quotient, a logarithm may not be.
+SMOOTH = set(
+    "Add Cast Clip Concatenate GetItem Max Maximum Mean Minimum Multiply Negative Pad Relu Relu6 Reshape "
+    "Sigmoid Stack Subtract Sum Tanh Transpose".split()
+)
 PRECISIONS = ("float32", "bfloat16")
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -21,7 +27,7 @@ CPUINFO = Path("/proc/cpuinfo")
 def processor_flags() -> set[str]:
     """What Linux says that the processor can do; nothing on other systems."""
     try:
-        found = re.search(r"^flags\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
+        found = re.search(r"^flags\s*:(.*)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return set()
     return set(found[1].split()) if found else set()
@@ -63,10 +69,125 @@ def leaky(activation: Callable, slope: float = 0.1) -> Callable:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = activation(x)
-        derivative = tape.gradient(y, x)
+        derivative = finite(tape.gradient(y, x))
         return y, lambda dy: dy * tf.maximum(derivative, tf.cast(slope, dy.dtype))
 
     return forward
+
+
+def is_quantised(layer: keras.Layer) -> bool:
+    """Whether `keras.Model.quantize` has changed the layer."""
+    return getattr(layer, "quantization_mode", None) is not None
+
+
+def finite(values):
+    """The values, 0 in the place of those that are infinite or not a number."""
+    return tf.where(tf.math.is_finite(values), values, tf.zeros_like(values))
+
+
+@tf.custom_gradient
+def finite_gradient(x):
+    """`x` as it is; of the gradient on the way back, what is finite."""
+    return tf.identity(x), finite
+
+
+class FiniteGradient(keras.Operation):
+    """`finite_gradient` in a network."""
+
+    def call(self, x):
+        return finite_gradient(x)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def may_break(layer: keras.Operation) -> bool:
+    """Whether the gradient may stop being a number in a layer, as it does in the root of 0."""
+    activation, kind = getattr(layer, "activation", None), type(layer)
+    home = str(getattr(activation, "__module__", ""))
+    if activation is not None and not home.startswith(("keras.", __name__)):
+        return True
+    if isinstance(layer, keras.Layer) and kind.__module__.startswith("keras.src.layers."):
+        return isinstance(layer, (keras.layers.Lambda, keras.layers.Wrapper))
+    return not kind.__module__.startswith("keras.") or kind.__name__ not in SMOOTH
+
+
+def guarded(network: keras.Model) -> keras.Model:
+    """The network, from which a gradient comes back finite: what is not is dropped where it arises.
+
+    The root of 0 has an infinite slope, and 0 times that is not a number, which would spread over all of
+    the image, though it comes from places that have no part in the answer.
+    """
+    if not any(map(may_break, network.operations)):
+        return network
+    twins: dict[int, keras.Operation] = {}
+
+    def call(layer: keras.Operation, *arguments, **keywords):
+        if may_break(layer):
+            activation = getattr(layer, "activation", None)
+            if activation is not None and type(layer).__module__.startswith("keras."):
+                # Here it arises within the layer, before the convolution would spread it.
+                twin = twins.setdefault(id(layer), renamed(layer, layer.name))
+                vars(twin)["activation"] = lambda x: activation(finite_gradient(x))
+                return twin(*arguments, **keywords)
+            arguments, keywords = keras.tree.map_structure(guard, (arguments, keywords))
+        return layer(*arguments, **keywords)
+
+    try:
+        return keras.models.clone_model(
+            network, clone_function=lambda layer: layer, call_function=call
+        )
+    except Exception:  # what cannot be called again works as it is
+        return network
+
+
+def guard(value):
+    """A tensor with a finite gradient; anything else as it is."""
+    if isinstance(value, keras.KerasTensor) and "float" in value.dtype:
+        return FiniteGradient()(value)
+    return value
+
+
+def tamed(gradient):
+    """A gradient (n, height, width, channels) without what is not finite, and small enough to be squared."""
+    gradient = finite(gradient)
+    largest = tf.reduce_max(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
+    return tf.where(largest > 1e15, gradient / largest, gradient)
+
+
+def trouble(layer: Layer, number: int, image: np.ndarray) -> str | None:
+    """Where the answer of a filter to an image (height, width, channels), or its gradient, stops being a number.
+
+    In words, None if nowhere.
+    """
+
+    def build() -> tuple[list[str], keras.Model]:
+        parts = layer.all_parts
+        names = list(parts)[: list(parts).index(layer.name) + 1]
+        return names, keras.Model(layer.part.image, [parts[name].output for name in names])
+
+    names, every = layer.flat.once(("every", layer.name), build)
+    pixels = tf.constant(image, tf.float32)[None]
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        maps = keras.tree.flatten(every(pixels, training=False))
+        activation = tf.reduce_mean(tf.cast(maps[-1][..., number], tf.float32))
+    if not np.isfinite(activation):
+        found = [pair for pair in zip(names, maps, strict=True) if not np.isfinite(pair[1]).all()]
+        name, values = found[0] if found else (layer.name, maps[-1])
+        what = "not a number" if np.isnan(values).any() else "infinite"
+        return f"in layer {name} values are {what}"
+    gradients = tape.gradient(activation, [pixels, *maps], unconnected_gradients="zero")
+    broken = [not np.isfinite(each).all() for each in gradients]
+    # From the end: the first place where it is broken hangs on the layer after it.
+    place = max((place for place, each in enumerate(broken) if each), default=None)
+    if place is None:
+        return None
+    parts = layer.all_parts
+    source = layer.part.image if place == 0 else parts[names[place - 1]].output
+    takers = [name for name in names[place:] if any(each is source for each in parts[name].inputs)]
+    taker = takers[0] if takers else layer.name
+    return f"the gradient is not a number in layer {taker}"
 
 
 def private_copy(network: keras.Model, precision: str, *, leak: bool = False) -> keras.Model:
@@ -78,6 +199,8 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
         if not type(layer).__module__.startswith("keras.") or hasattr(layer, "finalize_state"):
             # Not all that a layer of somebody's own, or a Normalization, computes with is in its config and
             # weights.
+            return layer
+        if is_quantised(layer):  # its kernel is whole numbers and a scale, in no other precision
             return layer
         config = layer.get_config()
         if precision != "float32":
@@ -129,7 +252,7 @@ class FilterObjective:
         self.rivals = layer.has_softmax
         # Of these two kinds of layers only the wanted filters are computed.
         some = (keras.layers.Conv2D, keras.layers.Dense)
-        self.some = type(part.layer) in some and not self.rivals
+        self.some = type(part.layer) in some and not (self.rivals or is_quantised(part.layer))
         end, activation = part.output, keras.activations.linear
         if self.some:
             end, activation = part.inputs[0], part.layer.activation
@@ -137,12 +260,13 @@ class FilterObjective:
             end, activation = part.inputs[0], part.layer.call
         self.activation = leaky(activation)
         if end is part.image:  # a model that ends where it begins cannot be copied
-            end = keras.layers.Identity()(end)
+            end = keras.layers.Identity(dtype="float32")(end)
         self.original = keras.Model(part.image, end)
         shared = precision == "float32" and not leak
         self.network = (
             self.original if shared else private_copy(self.original, precision, leak=leak)
         )
+        self.guarded = guarded(self.network)
 
     def __call__(self, images, filters):
         """The mean over the map of each image's own filter: (n,) float32.
@@ -150,13 +274,14 @@ class FilterObjective:
         `images` (n, height, width, channels), 0 to 255; `filters` (n,).
         """
         images = tf.ensure_shape(images, self.original.inputs[0].shape)  # some layers ask for it
-        values, own = self.network(images, training=False), filters
+        values, own = self.guarded(images, training=False), filters
         if self.some:
             values, own = self.weighted(tf.cast(values, self.precision), filters)
         values = tf.cast(values, tf.float32)  # (n, h, w, k) or (n, k); each image wants its own
-        mine = tf.one_hot(own, tf.shape(values)[-1])
+        mine = tf.one_hot(own, tf.shape(values)[-1], True, False, dtype=tf.bool)
         mine = mine[:, None, None] if self.maps else mine
-        everybody, values = values, tf.reduce_sum(values * mine, axis=-1)  # (n, h, w) or (n,)
+        # Not a product: what is not a number in another filter would come through.
+        everybody, values = values, tf.reduce_sum(tf.where(mine, values, 0.0), axis=-1)
         if self.rivals:
             # Where another class is ahead, it is pushed back, too: a value may grow and others grow more.
             values += values - tf.reduce_logsumexp(everybody, axis=-1)
@@ -179,6 +304,7 @@ class FilterObjective:
             kernel,
             strides=list(layer.strides),
             padding=layer.padding,
+            data_format="channels_last",
             dilation_rate=layer.dilation_rate,
         )
         return maps, own

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from filtersight.ascent.objective import copy_weights, private_copy
-from filtersight.networks.flat import once_per_model
+from filtersight.ascent.objective import copy_weights, guarded, may_break, private_copy, tamed
 from filtersight.networks.layers import Layer
 
 
@@ -21,7 +21,8 @@ def gradient_step(network, images, filters, step_size):
     `step_size` in grey levels. Each image moves along the gradient of its filter's mean activation,
     scaled to a root mean square of 1, so that a step changes pixels by `step_size` grey levels on
     average however steep the hill is (Erhan et al. 2009; the scaling: Chollet 2016). A filter that
-    is silent everywhere has no gradient, and its image stays.
+    is silent everywhere has no gradient, and its image stays. Of a gradient that is not a number
+    somewhere, the rest counts.
 
     Returns the new images and the activations (n,) of the old ones.
     """
@@ -31,9 +32,18 @@ def gradient_step(network, images, filters, step_size):
             network(images, training=False), axis=(1, 2)
         )  # (n, filters of the layer)
         activation = tf.gather(means, filters, batch_dims=1)  # (n,)
-    gradient = tape.gradient(activation, images)
+    gradient = tamed(tape.gradient(activation, images))
     size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3), keepdims=True))
     return images + step_size * tf.math.divide_no_nan(gradient, size), activation
+
+
+class Walk(NamedTuple):
+    """Where the images of an ascent have come to."""
+
+    images: tf.Tensor  # (n, height, width, channels)
+    good: tf.Tensor  # the last ones with an answer that is a number
+    share: tf.Tensor  # (n,) of the whole length of a step: less after an answer that is none
+    seen: tf.Tensor  # (n,) bool: whether there was an answer that is a number
 
 
 def plain_climb(network: keras.Model) -> Callable:
@@ -43,19 +53,30 @@ def plain_climb(network: keras.Model) -> Callable:
         images = tf.ensure_shape(images, network.inputs[0].shape)  # some layers ask for it
         return tf.cast(network(images, training=training), tf.float32)
 
+    images = tf.TensorSpec([None, None, None, network.inputs[0].shape[-1]])
+
     @tf.function(
         input_signature=[
-            tf.TensorSpec([None, None, None, network.inputs[0].shape[-1]], tf.float32),
+            Walk(images, images, tf.TensorSpec([None]), tf.TensorSpec([None], tf.bool)),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
         ],
         autograph=False,  # it would take as long as all the rest of the trace
     )
-    def climb(images, filters, step_size, steps):
-        return repeated(
-            lambda _, images: gradient_step(in_float32, images, filters, step_size), images, steps
-        )
+    def climb(walk, filters, step_size, steps):
+        def step(_, walk):
+            size = step_size * walk.share[:, None, None, None]
+            moved, activation = gradient_step(in_float32, walk.images, filters, size)
+            fine = tf.math.is_finite(activation)
+            good = tf.where(fine[:, None, None, None], walk.images, walk.good)
+            # Where the answer is no number, back to where it was one, and on in steps half as long.
+            back = walk.seen & ~fine
+            images = tf.where(back[:, None, None, None], good, moved)
+            share = tf.where(back, walk.share / 2, walk.share)
+            return Walk(images, good, share, walk.seen | fine), activation
+
+        return repeated(step, walk, steps)
 
     return climb
 
@@ -96,7 +117,7 @@ def as_maps(layer: Layer) -> keras.Model:
     part = layer.objective
     output = part.output
     if len(output.shape) == 2:
-        output = keras.layers.Reshape((1, 1, -1))(output)
+        output = keras.layers.Reshape((1, 1, -1), dtype="float32")(output)
     return keras.Model(part.image, output)
 
 
@@ -118,22 +139,22 @@ def ascend_pixels(
     def build() -> tuple[keras.Model, keras.Model, Callable]:
         original = as_maps(layer)
         network = original if precision == "float32" else private_copy(original, precision)
-        return original, network, plain_climb(network)
+        return original, network, plain_climb(guarded(network))
 
     key = graph_key("plain", layer.name, precision)
-    original, network, climb = once_per_model(layer.model, key, build)
+    original, network, climb = layer.flat.once(key, build)
     copy_weights(original, network)
     images = tf.repeat(tf.cast(image, tf.float32)[None], len(filters), axis=0)
-    done, chunk = 0, 1
+    walk = Walk(images, images, tf.ones(len(filters)), tf.zeros(len(filters), tf.bool))
+    numbers, done, chunk = tf.constant(filters, tf.int32), 0, 1
     while done < steps:
         chunk = min(chunk, steps - done)
         start = time.perf_counter()
-        images, history = climb(
-            images,
-            tf.constant(filters, tf.int32),
-            tf.constant(step_size, tf.float32),
-            tf.constant(chunk, tf.int32),
-        )
-        yield images.numpy(), history.numpy()
+        size = tf.constant(step_size, tf.float32)
+        walk, history = climb(walk, numbers, size, tf.constant(chunk, tf.int32))
         done += chunk
+        if done == steps and any(map(may_break, network.operations)):
+            # The last images were not looked at; a step of no length goes back where they must.
+            walk, _ = climb(walk, numbers, tf.constant(0.0), tf.constant(1))
+        yield walk.images.numpy(), history.numpy()
         chunk = next_chunk(chunk, time.perf_counter() - start, seconds)

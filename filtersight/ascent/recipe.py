@@ -6,7 +6,15 @@ import numpy as np
 
 from filtersight.ascent.objective import PRECISIONS, fast_precision
 from filtersight.ascent.waves import random_spectrum, to_images
-from filtersight.basics.checks import MAX_SIZE, check_choice, check_number, check_whole
+from filtersight.basics.checks import (
+    MAX_SIZE,
+    check_choice,
+    check_number,
+    check_sides,
+    check_whole,
+    shown,
+    sides,
+)
 from filtersight.basics.images import deprocess, random_image
 from filtersight.basics.recipe import Recipe, Settings
 from filtersight.networks.layers import Layer
@@ -28,8 +36,8 @@ def recipe_for(layer: Layer, settings: Settings) -> Recipe:
     check_whole("steps", steps, 1, 10_000)
     size = layer.usual_size() if settings.size is None else settings.size
     # A layer may be made for smaller images than can be asked for.
-    size = check_whole("size", size, 1 if settings.size is None else 16, MAX_SIZE)
-    layer.check_size(size)
+    size = check_sides("size", size, 1 if settings.size is None else 16, MAX_SIZE)
+    layer.check_size(*sides(size))
     check_whole("seed", settings.seed, 0, 2**32 - 1)
     step_size = step_size if settings.step_size is None else settings.step_size
     check_number("step_size", step_size, 1e-4, 255)
@@ -39,7 +47,7 @@ def recipe_for(layer: Layer, settings: Settings) -> Recipe:
     check_choice("precision", precision, PRECISIONS)
     for what, value in (("coarse", settings.coarse), ("rescue", settings.rescue)):
         if not isinstance(value, (bool, np.bool_)):
-            raise ValueError(f"{what} must be True or False, not {value!r}")
+            raise ValueError(f"{what} must be True or False, not {shown(value)}")
     stop_after = settings.stop_after
     if stop_after is not None:
         stop_after = check_whole("stop_after", stop_after, 1, steps)
@@ -49,7 +57,7 @@ def recipe_for(layer: Layer, settings: Settings) -> Recipe:
         layer=layer.name,
         recipe=settings.recipe,
         steps=int(steps),
-        size=int(size),
+        size=size,
         channels=layer.channels,
         seed=int(settings.seed),
         step_size=float(step_size),
@@ -61,7 +69,8 @@ def recipe_for(layer: Layer, settings: Settings) -> Recipe:
 
 
 def start_image(recipe: Recipe) -> np.ndarray:
-    """The noise of the recipe's seed as a picture, (size, size, channels) uint8: what others are held against."""
+    """The noise of the recipe's seed as a picture, (height, width, channels) uint8: what others are held against."""
     if recipe.recipe == "plain":
         return deprocess(random_image(recipe.size, recipe.seed, channels=recipe.channels))
-    return to_images(random_spectrum(recipe.size, recipe.seed, recipe.channels)[None])[0]
+    start = random_spectrum(recipe.size, recipe.seed, recipe.channels)[None]
+    return to_images(start, sides(recipe.size)[1])[0]

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from filtersight.ascent.climb import climb, judge
 from filtersight.ascent.waves import random_spectrum, to_spectra
+from filtersight.basics.checks import sides
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.images import tiled_to
 from filtersight.basics.recipe import Recipe
-from filtersight.networks.flat import once_per_model
 from filtersight.networks.layers import Layer
 from filtersight.world.sample import SAMPLE_SIZE, sample
 
@@ -34,7 +34,7 @@ class Remedy(NamedTuple):
     ) -> np.ndarray:
         """The spectra to start from, for `count` filters.
 
-        `real_images` gives those that excite the filters most, (count, size, size, channels) uint8; it
+        `real_images` gives those that excite the filters most, (count, height, width, channels) uint8; it
         is called only where they are needed.
         """
         if self.real:
@@ -53,14 +53,18 @@ REMEDIES = (MORE_NOISE, LEAK, REAL_IMAGE)
 def real_answers(layer: Layer, recipe: Recipe) -> np.ndarray:
     """What the filters of a layer answer to each image of `sample()`, measured once: (n, filters).
 
-    The images are of the recipe's size, or of SAMPLE_SIZE where that is less and the layer takes it.
+    -inf where the answer is no finite number. The images are of the recipe's size, or of SAMPLE_SIZE
+    where that is less and the layer takes it.
     """
-    smaller = recipe.size > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
+    smaller = max(sides(recipe.size)) > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
     side = SAMPLE_SIZE if smaller else recipe.size
     key = ("real answers", recipe.weights, layer.name, side)
-    return once_per_model(
-        layer.model, key, lambda: layer.activations(tiled_to(sample(layer.channels), side))
-    )
+
+    def answers() -> np.ndarray:
+        found = layer.activations(tiled_to(sample(layer.channels), side))
+        return np.where(np.isfinite(found), found, -np.inf)
+
+    return layer.flat.once(key, answers)
 
 
 def better(old: FilterPicture, new: FilterPicture, how: str) -> FilterPicture:
@@ -101,7 +105,7 @@ class Rescue:
         if not all(self.try_again(remedy, self.dead()) for remedy in (MORE_NOISE, LEAK)):
             return False
         best = self.answers.max(axis=0)
-        weak = [row for row in troubled if self.pictures[row].activation <= best[row]]
+        weak = [row for row in troubled if not self.pictures[row].activation > best[row]]
         if not self.try_again(REAL_IMAGE, weak):
             return False
         for row in weak:
@@ -136,7 +140,7 @@ class Rescue:
             judge(self.layer, [old.filter], image, old.history[:, None], self.recipe, floor=0)[0]
             for image in (old.image[None], self.real_images([row]))
         )
-        if real.activation >= climbed.activation:
+        if not climbed.activation > real.activation:  # less, or not a number
             how = "which is a real image; no ascent does better"
             self.pictures[row] = better(old, real, how)
         elif old.status == "dead":

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from filtersight.ascent.climb import climb
 from filtersight.ascent.recipe import recipe_for
 from filtersight.ascent.rescue import rescued
-from filtersight.basics.checks import MAX_SIZE, check_whole, two_digits
+from filtersight.basics.checks import MAX_SIZE, check_sides, pixels_text, sides, two_digits
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.files import read_sealed_png
 from filtersight.basics.images import visible
@@ -39,7 +39,8 @@ def visualize(
     starts, which takes long, unless `rescue` is False.
     The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
     value before the softmax or sigmoid, with larger transformations, in twice as many steps; `activation`
-    then is the probability. `size`, if not given: 128, or that which the layer is made for.
+    then is the probability. `size` is the side in pixels, or a pair
+    (height, width); if not given: 128, or that which the layer is made for.
     `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what suits this
     machine (`ascent.objective.fast_precision`; the environment variable COURSE_PRECISION overrides it).
     `coarse`: "clear" does three quarters of the steps on a tile of half the side where the layer sees no
@@ -116,9 +117,11 @@ def rerun(path: str | os.PathLike, model: keras.Model | None = None) -> FilterPi
         raise ValueError(
             f"{str(path)!r} was made with other weights of {network[:80]} than those loaded now"
         )
-    size = check_whole("size", recipe.size, 16, MAX_SIZE)
-    if old.shape != visible(np.zeros((size, size, channels(model)), np.uint8)).shape:
-        raise ValueError(f"{str(path)!r} is {old.shape}, its recipe makes {size} pixels")
+    size = check_sides("size", recipe.size, 1, MAX_SIZE)
+    if old.shape != visible(np.zeros((*sides(size), channels(model)), np.uint8)).shape:
+        raise ValueError(
+            f"{str(path)!r} is {old.shape}, its recipe makes {pixels_text(size)} pixels"
+        )
     picture = visualize(model, layer, [recipe.filter], **vars(recipe.settings()))[0]
     off = float(np.abs(old.astype(np.float32) - visible(picture.image)).mean())
     print(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from filtersight.basics.checks import Size, sides
+
 # Colours as natural images have them: columns are brightness, blue to yellow, green to purple, each as
 # strong as it varies there. The numbers are those of Lucid (Olah, Mordvintsev and Schubert 2017).
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -36,67 +38,79 @@ def colours(channels: int) -> np.ndarray:
     return COLOURS if channels == 3 else LEVEL * np.eye(channels, dtype=np.float32)
 
 
-def random_spectrum(size: int, seed: int, channels: int = 3) -> np.ndarray:
-    """A start: (channels, size, size // 2 + 1, 2) float32, faint noise in every wave of every colour."""
-    rng = np.random.default_rng(seed)
-    return rng.normal(0, NOISE, (channels, size, size // 2 + 1, 2)).astype(np.float32)
+def random_spectrum(size: Size, seed: int, channels: int = 3) -> np.ndarray:
+    """A start: (channels, height, width // 2 + 1, 2) float32, faint noise in every wave of every colour."""
+    rng, (height, width) = np.random.default_rng(seed), sides(size)
+    return rng.normal(0, NOISE, (channels, height, width // 2 + 1, 2)).astype(np.float32)
 
 
-def wave_sizes(size: int) -> np.ndarray:
-    """How strong each wave of a spectrum is, (size, size // 2 + 1, 1): as 1 / frequency, as in nature."""
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    return (size / np.maximum(frequency, 1 / size)).astype(np.float32)[..., None]
+def frequencies(size: Size) -> np.ndarray:
+    """Waves a pixel of each wave of a spectrum, (height, width // 2 + 1); of the even one, those of one wave."""
+    height, width = sides(size)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    return np.maximum(frequency, 1 / max(height, width))
 
 
-def spectral_boost(size: int, slope: Slope) -> np.ndarray:
-    """How many times as strong as in nature each wave is, (size, size // 2 + 1, 1)."""
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    boost = (0.1 / np.maximum(frequency, 1 / size)) ** (slope.power - 1)
+def wave_sizes(size: Size) -> np.ndarray:
+    """How strong each wave of a spectrum is, (height, width // 2 + 1, 1): as 1 / frequency, as in nature."""
+    height, width = sides(size)
+    return ((height * width) ** 0.5 / frequencies(size)).astype(np.float32)[..., None]
+
+
+def spectral_boost(size: Size, slope: Slope) -> np.ndarray:
+    """How many times as strong as in nature each wave is, (height, width // 2 + 1, 1)."""
+    boost = (0.1 / frequencies(size)) ** (slope.power - 1)
     return np.minimum(boost, slope.most).astype(np.float32)[..., None]
 
 
-def wave_counts(size: int) -> np.ndarray:
-    """How often each wave stands in the whole Fourier transform, (size, size // 2 + 1, 1): once or twice."""
-    column = np.arange(size // 2 + 1)
-    counts = np.where((column == 0) | (2 * column == size), 1, 2)
-    return np.tile(counts[None, :, None], (size, 1, 1)).astype(np.float32)
+def wave_counts(size: Size) -> np.ndarray:
+    """How often each wave stands in the whole Fourier transform, (height, width // 2 + 1, 1): once or twice."""
+    height, width = sides(size)
+    column = np.arange(width // 2 + 1)
+    counts = np.where((column == 0) | (2 * column == width), 1, 2)
+    return np.tile(counts[None, :, None], (height, 1, 1)).astype(np.float32)
 
 
-def to_logits(spectrum, waves):
-    """Images before the sigmoid, (n, size, size, channels), of spectra (n, channels, size, size // 2 + 1, 2)."""
-    size = tf.shape(spectrum)[2]
+def to_logits(spectrum, waves, width=None):
+    """Images before the sigmoid, (n, height, width, channels).
+
+    Of spectra (n, channels, height, width // 2 + 1, 2), which do not tell an odd `width` from an even one; if
+    it is not given, the images are square.
+    """
+    height = tf.shape(spectrum)[2]
     amplitudes = tf.bitcast(spectrum * waves, tf.complex64)  # the last axis is real and imaginary
-    planes = tf.raw_ops.IRFFT2D(input=amplitudes, fft_length=[size, size])
+    lengths = [height, height if width is None else width]
+    planes = tf.raw_ops.IRFFT2D(input=amplitudes, fft_length=lengths)
     return tf.einsum("nchw,dc->nhwd", planes, colours(spectrum.shape[1]))
 
 
 def to_logits_back(gradient, weights):
-    """The gradient for spectra from that for `to_logits` (n, size, size, channels), but for a constant factor.
+    """The gradient for spectra from that for `to_logits` (n, height, width, channels), but for a constant factor.
 
     `weights` are the product of `wave_sizes` and `wave_counts`. Written out, because TensorFlow's own
     gradient of a Fourier transform takes as long to trace as half a network.
     """
     planes = tf.einsum("nhwd,dc->nchw", gradient, colours(gradient.shape[-1]))
-    size = tf.shape(planes)[2]
-    amplitudes = tf.raw_ops.RFFT2D(input=planes, fft_length=[size, size])
+    amplitudes = tf.raw_ops.RFFT2D(input=planes, fft_length=tf.shape(planes)[2:])
     return tf.bitcast(amplitudes, tf.float32) * weights
 
 
-def to_images(spectrum: np.ndarray) -> np.ndarray:
-    """The images (n, size, size, channels) uint8 of spectra (n, channels, size, size // 2 + 1, 2)."""
-    logits = to_logits(tf.constant(spectrum), wave_sizes(spectrum.shape[2]))
+def to_images(spectrum: np.ndarray, width: int | None = None) -> np.ndarray:
+    """The images (n, height, width, channels) uint8 of spectra, as for `to_logits`."""
+    height = spectrum.shape[2]
+    logits = to_logits(tf.constant(spectrum), wave_sizes((height, width or height)), width)
     return np.round(255 * tf.sigmoid(logits)).astype(np.uint8)
 
 
 def to_spectra(images: np.ndarray) -> np.ndarray:
-    """The spectra whose images are `images` (n, size, size, channels) uint8, nearly."""
+    """The spectra whose images are `images` (n, height, width, channels) uint8, nearly."""
     brightness = np.clip(images / 255.0, 0.02, 0.98)
     planes = np.einsum(
         "nhwd,cd->nchw",
         np.log(brightness / (1 - brightness)),
         np.linalg.inv(colours(images.shape[-1])),
     )
-    amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1])[..., 0]
+    amplitudes = np.fft.rfft2(planes) / wave_sizes(images.shape[1:3])[..., 0]
     return np.stack([amplitudes.real, amplitudes.imag], -1).astype(np.float32)
 
 

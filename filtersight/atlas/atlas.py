@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from filtersight.ascent.objective import fast_precision
 from filtersight.ascent.recipe import recipe_for
 from filtersight.atlas.drawing import Batch, begin, here, keep, plan
-from filtersight.atlas.folder import Atlas, Entry, Found, LayerFacts, folder_of, read_folder
+from filtersight.atlas.folder import SIDE, Atlas, Entry, Found, LayerFacts, folder_of, read_folder
+from filtersight.basics.checks import is_list, shown, two_digits
+from filtersight.basics.files import read_sealed_png
+from filtersight.basics.images import channels_of
 from filtersight.basics.recipe import Recipe, settings_of, with_settings
 from filtersight.networks.flat import unfold
-from filtersight.networks.layers import Layer, conv_layers, filter_count
+from filtersight.networks.layers import Layer, filter_count, to_picture
 
 if TYPE_CHECKING:
     from distributed import Client
+
+CHECKED = 2  # pictures of a layer whose answers are measured again before an atlas goes on
 
 
 @with_settings
@@ -35,6 +41,8 @@ def atlas(
 ) -> Atlas:
     """Draws every filter of `layers`, or of all convolution layers, into a folder, and gives the `Atlas`.
 
+    A network without convolution has the values of its layers drawn, as those of Dense.
+
     Each picture is a PNG with its recipe, facts and `scores` inside; manifest.jsonl lists them. What is
     in the folder already, whole and by the same recipe, is not drawn again: a run that was stopped,
     with Ctrl-C or by force, goes on where it was. Progress is shown with the time left. The other
@@ -42,13 +50,19 @@ def atlas(
     with.
 
     `client`, a `dask.distributed.Client`, has the work done by its workers, and they need nothing but
-    the packages of requirements.txt: the course and the model are sent to them, the pictures come back
-    and are written here. In float32 and on equal processors they are the same bytes.
+    the packages of requirements.txt: the course and the model, with layers of your own, are sent to
+    them, the pictures come back and are written here. In float32 and on equal processors they are the
+    same bytes.
 
     ValueError, before any work, for what `visualize` refuses, for a folder with pictures of another
-    recipe, and for a client that is none. OSError if the folder cannot be written; what is there stays.
+    recipe, for a client that is none, for workers with another Python, and for a model that cannot be
+    sent; and, before anything is drawn, for a worker that cannot run the course or read the model.
+    OSError if the folder cannot be written; what is there stays.
     """
-    folder, wished = Path(folder), settings_of(settings)
+    wished = settings_of(settings)
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"folder is {shown(folder)}; it must be a path, such as 'atlas'")
+    folder = Path(folder)
     if wished.stop_after is not None:
         raise ValueError("stop_after is for single pictures; an atlas is paused with Ctrl-C")
     names = chosen(model, layers)
@@ -59,8 +73,9 @@ def atlas(
         from filtersight.atlas import cluster  # Dask is loaded only where it is used
 
         cluster.check_client(client)
-        work = functools.partial(cluster.work, client)
+        work = functools.partial(cluster.work, client, cluster.course_for(model))
     found = read_folder(folder)
+    check_letters([*found.layers, *names])
     if wished.precision is None and wished.recipe == "clear":
         # What was begun goes on as it began, whatever this machine is faster with.
         begun = {about.recipe.precision for about in found.layers.values()}
@@ -69,6 +84,8 @@ def atlas(
         wished = dataclasses.replace(wished, precision=precision)
     recipes = {name: recipe_for(Layer(model, name), wished) for name in names}
     check_same(model, folder, found, recipes)
+    for name in recipes:
+        check_answers(Layer(model, name), folder, found)
     found.complain()
     everything = found.layers | facts_of(model, recipes)
     everything = dict(sorted(everything.items(), key=lambda item: item[1].place))
@@ -129,21 +146,52 @@ def facts_of(model: keras.Model, recipes: dict[str, Recipe]) -> dict[str, LayerF
 
 def chosen(model: keras.Model, layers: Iterable[str] | None) -> list[str]:
     """The names of the layers to draw; ValueError if one is wrong, given twice, or if there is none."""
-    if isinstance(layers, str) or (layers is not None and not isinstance(layers, Iterable)):
-        raise ValueError(f"layers is {layers!r}; it must be a list of names, such as [{layers!r}]")
-    names = conv_layers(model) if layers is None else list(layers)
+    if layers is not None and not is_list(layers):
+        raise ValueError(
+            f"layers is {shown(layers)}; it must be a list of names, such as [{shown(layers)}]"
+        )
+    names = to_picture(model) if layers is None else list(layers)
     if not names:
-        raise ValueError(f"no layers to draw; {model.name} has: {', '.join(conv_layers(model))}")
+        there = ", ".join(to_picture(model)) or "none with weights"
+        raise ValueError(f"no layers to draw; {model.name} has: {there}")
     for name in names:
         Layer(model, name).check_filters([0])
-    for what, keys in (
-        ("layers names a layer twice", names),
-        # as it does on a file system that tells no A from a
-        ("layers differ in nothing but large and small letters", [n.casefold() for n in names]),
-    ):
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"{what}: {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"layers names a layer twice: {names}")
     return names
+
+
+def check_letters(names: Iterable[str]) -> None:
+    """ValueError if the folders of two layers are one on a disk that tells no A from a."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(folder_of(name).casefold(), name)
+        if other != name:
+            raise ValueError(
+                f"layers differ in nothing but large and small letters: {[other, name]}; draw them into two "
+                f"folders, as atlas(model, folder, [{name!r}])"
+            )
+
+
+def check_answers(layer: Layer, folder: Path, found: Found) -> None:
+    """ValueError if the layer does not answer to pictures in the folder as it did when they were drawn.
+
+    The recipe tells other weights, but not another activation function or stride.
+    """
+    entries = [each for each in found.entries if each.layer == layer.name]
+    some = sorted(entries, key=lambda each: each.status == "dead")[:CHECKED]
+    for entry in some:
+        recipe = found.layers[layer.name].recipe
+        _, _, pixels = read_sealed_png(folder / entry.file, SIDE)
+        image = channels_of(pixels, recipe.size, recipe.channels)
+        answers = layer.activations(image[None])[0]
+        now, scale = float(answers[entry.filter]), float(np.abs(answers).max())
+        if not np.isclose(now, entry.activation, rtol=0.02, atol=1e-3 * scale, equal_nan=True):
+            raise ValueError(
+                f"{str(folder)!r} holds pictures of {recipe.network} as it was set before: filter "
+                f"{entry.filter} of {layer.name} answered {two_digits(entry.activation)} to its picture, and "
+                f"now {two_digits(now)}; take another folder"
+            )
 
 
 def check_same(model: keras.Model, folder: Path, found: Found, recipes: dict[str, Recipe]) -> None:

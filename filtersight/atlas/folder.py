@@ -29,6 +29,10 @@ from filtersight.trust.scores import Scores
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
 SIDE = 16 * MAX_SIZE  # pixels; a picture of many channels is a sheet
+RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # no folders for Windows
+LONGEST = (
+    120  # characters of a folder's name; most file systems take 255, Windows 260 for a whole path
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,8 +261,16 @@ def read_manifest(path: Path) -> tuple[dict[str, LayerFacts], dict[str, Entry], 
 
 
 def folder_of(layer: str) -> str:
-    """The name of a layer's folder: the layer's, with what a file system may refuse as %XX."""
-    return urllib.parse.quote(layer, safe="").replace(".", "%2E")
+    """The name of a layer's folder: the layer's, with what a file system may refuse as %XX.
+
+    What is too long is cut off, and has the beginning of its sha256 in its place.
+    """
+    name = urllib.parse.quote(layer, safe="").replace(".", "%2E")
+    if RESERVED.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 13]}~{hashlib.sha256(layer.encode()).hexdigest()[:12]}"
+    return name
 
 
 def file_of(layer: str, number: int) -> str:

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from filtersight.atlas.folder import MANIFEST, Atlas, Entry, read_manifest
 from filtersight.atlas.signatures import descriptors, stored
+from filtersight.basics.checks import pixels_text
 from filtersight.basics.files import write_whole
 from filtersight.trust.scores import Scores
 
@@ -44,7 +46,9 @@ def gallery(folder: str | os.PathLike) -> Path:
     sound = {entry.file for entry in atlas.entries}
     (folder / "sheets").mkdir(exist_ok=True)
     layers, problems, hues, rows = [], [], [], []
-    for number, (layer, facts) in enumerate(atlas.layers.items()):
+    for number, (layer, facts) in enumerate(
+        tqdm(atlas.layers.items(), "gallery", delay=2, leave=False, unit="layer")
+    ):
         files = [entry.file for entry in entries if entry.layer == layer]
         names = []
         for first in range(0, len(files), COLUMNS * ROWS):
@@ -143,6 +147,8 @@ def hue(image: np.ndarray) -> int | None:
 
 def plain(value: object) -> str:
     """A value of a recipe as text: true as yes, null as no."""
+    if isinstance(value, tuple):
+        return pixels_text(value)
     if value is None or isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else json.dumps(value)

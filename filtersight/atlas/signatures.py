@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 RINGS, DIRECTIONS = 5, 4  # of the spectrum
 LENGTH = 6 + RINGS * DIRECTIONS  # of a signature
@@ -46,7 +47,8 @@ def descriptors(images: np.ndarray) -> np.ndarray:
     """The numbers of `signatures` as measured, images (n, height, width, 3) uint8: (n, 26) float32."""
     result = np.empty((len(images), LENGTH), np.float32)
     bins = spectrum_bins(*images.shape[1:3])
-    for first in range(0, len(images), 64):  # some at a time: they are large as floats
+    # Some at a time: they are large as floats.
+    for first in tqdm(range(0, len(images), 64), "signatures", delay=2, leave=False):
         some = images[first : first + 64].astype(np.float32) / 255
         red, green, blue = np.moveaxis(some, -1, 0)
         axes = [(red + green + blue) / 3, (red - green) / 2, (red + green) / 4 - blue / 2]

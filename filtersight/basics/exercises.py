@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from filtersight.basics.defaults import keras_defaults
+
 
 class Wrong(Exception):
     """Raised by the test of an exercise; its text says what was found and what was to be found."""
@@ -102,7 +104,8 @@ def check(number: str, answer: object, *given: object) -> None:
     try:
         if answer is None:
             raise _Unanswered
-        test(_asked(answer) if callable(answer) else answer, *given)
+        with keras_defaults():
+            test(_asked(answer) if callable(answer) else answer, *given)
     except _Unanswered:
         print("Not answered yet.")
     except Wrong as wrong:

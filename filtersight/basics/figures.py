@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
-from filtersight.basics.checks import check_whole, two_digits
+from filtersight.basics.checks import check_whole, pixels_text, two_digits
 from filtersight.basics.files import seal, write_whole
 from filtersight.basics.images import visible
 from filtersight.basics.recipe import Recipe
@@ -30,7 +30,7 @@ class FilterPicture:
     """What one filter responds to, with the facts that belong to the picture."""
 
     image: np.ndarray
-    """(size, size, channels) uint8, RGB where the network takes three channels."""
+    """(height, width, channels) uint8, RGB where the network takes three channels."""
     layer: str
     filter: int
     activation: float
@@ -50,7 +50,7 @@ class FilterPicture:
         steps = " of ".join(str(n) for n in (recipe.stop_after, recipe.steps) if n)
         return (
             f"{recipe.network} {self.layer} filter {self.filter}: {self.status}, {self.reason}; "
-            f"{recipe.recipe}, {steps} steps, {recipe.size} px, seed {recipe.seed}, {recipe.precision}"
+            f"{recipe.recipe}, {steps} steps, {pixels_text(recipe.size)} px, seed {recipe.seed}, {recipe.precision}"
         )
 
     __repr__ = __str__

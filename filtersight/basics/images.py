@@ -12,21 +12,22 @@ import matplotlib.cbook
 import numpy as np
 from PIL import Image
 
-from filtersight.basics.checks import MAX_SIZE, check_number, check_whole
+from filtersight.basics.checks import MAX_SIZE, Size, check_number, check_sides, check_whole, sides
 
 
 def random_image(
-    size: int = 128, seed: int = 0, *, contrast: float = 32.0, channels: int = 3
+    size: Size = 128, seed: int = 0, *, contrast: float = 32.0, channels: int = 3
 ) -> np.ndarray:
     """A start image: mid grey plus uniform noise of at most `contrast` grey levels up or down.
 
-    Returns (size, size, channels) float32, within 127.5 ± contrast. The same seed gives the same image.
+    Returns (size, size, channels) float32, within 127.5 ± contrast; `size` may be (height, width), too.
+    The same seed gives the same image.
     """
-    check_whole("size", size, 1, MAX_SIZE)
+    size = check_sides("size", size, 1, MAX_SIZE)
     check_whole("seed", seed, 0, 2**32 - 1)
     check_whole("channels", channels, 1, 1024)
     check_number("contrast", contrast, 0, 127.5)
-    noise = np.random.default_rng(seed).uniform(-contrast, contrast, (size, size, channels))
+    noise = np.random.default_rng(seed).uniform(-contrast, contrast, (*sides(size), channels))
     return (127.5 + noise).astype(np.float32)
 
 
@@ -86,10 +87,11 @@ def deprocess(
     return picture
 
 
-def tiled_to(images: np.ndarray, size: int) -> np.ndarray:
+def tiled_to(images: np.ndarray, size: Size) -> np.ndarray:
     """Images (n, h, h, channels) as they are, but of `size` pixels: laid side by side or cut off."""
-    times = math.ceil(size / images.shape[1])
-    return np.tile(images, (1, times, times, 1))[:, :size, :size]
+    height, width = sides(size)
+    down, right = (math.ceil(side / images.shape[1]) for side in (height, width))
+    return np.tile(images, (1, down, right, 1))[:, :height, :width]
 
 
 def visible(image: np.ndarray) -> np.ndarray:
@@ -109,12 +111,13 @@ def visible(image: np.ndarray) -> np.ndarray:
     return np.repeat(sheet[..., None], 3, axis=-1)
 
 
-def channels_of(sheet: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """The image (size, size, channels) uint8 that `visible` has made `sheet` (height, width, 3) of."""
+def channels_of(sheet: np.ndarray, size: Size, channels: int) -> np.ndarray:
+    """The image (height, width, channels) uint8 of `size` that `visible` has made `sheet` (height, width, 3) of."""
     if channels == 3:
         return sheet
-    tiles = sheet[..., 0].reshape(-1, size, sheet.shape[1] // size, size).swapaxes(1, 2)
-    return np.moveaxis(tiles.reshape(-1, size, size)[:channels], 0, -1)
+    height, width = sides(size)
+    tiles = sheet[..., 0].reshape(-1, height, sheet.shape[1] // width, width).swapaxes(1, 2)
+    return np.moveaxis(tiles.reshape(-1, height, width)[:channels], 0, -1)
 
 
 def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
@@ -125,7 +128,18 @@ def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def encode_jpeg(image: np.ndarray, height: int, width: int | None = None) -> bytes:
-    """The picture (h, w, channels) uint8 as a JPEG file of `height` by `width` pixels, or square."""
-    large = cv2.resize(visible(image), (width or height, height), interpolation=cv2.INTER_CUBIC)
+    """The picture (h, w, channels) uint8 as a JPEG file of `height` by `width` pixels.
+
+    Without `width` it is square; what is not keeps its shape, on white.
+    """
+    rgb = visible(image)
+    rows, columns = rgb.shape[:2]
+    if width is None and rows != columns:
+        side = max(rows, columns)
+        top, left = (side - rows) // 2, (side - columns) // 2
+        square = np.full((side, side, 3), 255, np.uint8)
+        square[top : top + rows, left : left + columns] = rgb
+        rgb = square
+    large = cv2.resize(rgb, (width or height, height), interpolation=cv2.INTER_CUBIC)
     coded = cv2.imencode(".jpg", large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return coded.tobytes()

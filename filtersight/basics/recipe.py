@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from filtersight.basics.checks import nearest
+from filtersight.basics.checks import Size, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Settings:
 
     recipe: str = "clear"
     steps: int | None = None
-    size: int | None = None
+    size: Size | None = None
     seed: int = 0
     step_size: float | None = None
     precision: str | None = None
@@ -38,8 +38,8 @@ class Recipe:
     layer: str
     recipe: str
     steps: int
-    size: int
-    """Pixels to a side."""
+    size: Size
+    """Pixels to a side, or (height, width) if it is no square."""
     channels: int
     seed: int
     step_size: float
@@ -65,7 +65,10 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `as_dict` has made the values of; TypeError if a value is missing or unknown."""
-        return cls(**values)
+        recipe = cls(**values)
+        if isinstance(recipe.size, list):  # JSON has no tuples
+            recipe = dataclasses.replace(recipe, size=tuple(recipe.size))
+        return recipe
 
 
 def settings_of(wished: dict[str, Any]) -> Settings:

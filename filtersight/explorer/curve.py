@@ -13,6 +13,10 @@ def curve(values: np.ndarray, steps: int) -> str:
     head = f'<svg width="{width}" height="{height}" role="img" font-size="11" fill="currentColor"'
     if not len(values):
         return f'{head} aria-label="no activation yet"></svg>'
+    given, values = (
+        values[-1],
+        np.nan_to_num(values, posinf=0, neginf=0),
+    )  # no number: at the bottom
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     shown = np.unique(np.linspace(0, len(values) - 1, 160).astype(int))
     right = left + (shown + 1) / max(steps, 1) * (width - left - 4)
@@ -22,7 +26,7 @@ def curve(values: np.ndarray, steps: int) -> str:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(right, down, strict=True))
     floor = height - bottom
     return (
-        f'{head} aria-label="activation {two_digits(values[-1])} after {len(values)} steps">'
+        f'{head} aria-label="activation {two_digits(given)} after {len(values)} steps">'
         f'<path d="M{left},8V{floor}H{width - 4}" fill="none" stroke="currentColor" opacity=".4"/>'
         f'<polyline points="{points}" fill="none" stroke="#e8710a" stroke-width="2"/>'
         f'<text x="{left - 4}" y="14" text-anchor="end">{two_digits(high)}</text>'

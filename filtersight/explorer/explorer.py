@@ -24,13 +24,14 @@ from filtersight.ascent.climb import frames, judge
 from filtersight.ascent.plain import graph_key
 from filtersight.ascent.recipe import RECIPES, recipe_for, start_image
 from filtersight.ascent.visualize import visualize
+from filtersight.basics.checks import pixels_text, sides
 from filtersight.basics.figures import FilterPicture, grid, show_widget
 from filtersight.basics.images import encode_jpeg
 from filtersight.basics.recipe import Recipe, Settings
 from filtersight.explorer.curve import curve
 from filtersight.explorer.sheet import Sheet
-from filtersight.networks.flat import is_built
-from filtersight.networks.layers import Layer, conv_layers, filter_count
+from filtersight.networks.flat import unfold
+from filtersight.networks.layers import Layer, filter_count, to_picture
 
 SIZES = (64, 96, 128, 192, 256, 384)  # pixels
 FOLDER = "filter_pictures"  # where Save writes, in the folder that the notebook runs in
@@ -67,19 +68,22 @@ class Explorer(widgets.VBox):
     task: asyncio.Task | None = None
 
     def __init__(self, model: keras.Model, *, recipe: str, size: int | None, seed: int):
-        names = conv_layers(model)
+        names = to_picture(model)
         if not names:
-            raise ValueError(f"{model.name} has no convolution layer to explore")
+            raise ValueError(
+                f"{model.name} has no convolution layer to explore, nor any with weights"
+            )
         layer = names[len(names) // 4]
         wished = Settings(recipe=recipe, size=size, seed=seed, rescue=False)
         begun_with = recipe_for(Layer(model, layer), wished)
-        self.model = model
+        self.model, self.flat = model, unfold(model)
         self.kept: OrderedDict[Recipe, tuple[FilterPicture, float]] = OrderedDict()
         self.climbing = self.anew = False
         self.result: FilterPicture | None = None
         # Begins with a filter that has something to climb.
         answers = Layer(model, layer).activations(start_image(begun_with)[None])[0]
-        first = int(np.flatnonzero(answers)[0]) if answers.any() else 0
+        answering = np.flatnonzero(np.isfinite(answers) & (answers != 0))
+        first = int(answering[0]) if len(answering) else 0
         most_filters = max(filter_count(model, name) for name in names)
         self.make_controls(names, dataclasses.replace(begun_with, filter=first), len(answers))
         self.make_views()
@@ -117,7 +121,10 @@ class Explorer(widgets.VBox):
         )
         self.size = widgets.Dropdown(
             description="image size",
-            options=[(f"{side} pixels", side) for side in sorted({*SIZES, recipe.size})],
+            options=[
+                (f"{pixels_text(size)} pixels", size)
+                for size in sorted({*SIZES, recipe.size}, key=sides)
+            ],
             value=recipe.size,
             layout=row,
         )
@@ -242,7 +249,7 @@ class Explorer(widgets.VBox):
             return
         recipe = self.result.recipe
         parts = [recipe.network, recipe.layer, recipe.filter, recipe.recipe]
-        parts += [f"{recipe.stop_after or recipe.steps}steps", f"{recipe.size}px"]
+        parts += [f"{recipe.stop_after or recipe.steps}steps", f"{pixels_text(recipe.size)}px"]
         parts.append(f"seed{recipe.seed}")
         name = re.sub(r"[^\w-]+", "-", "_".join(map(str, parts))) + ".png"
         path = Path(FOLDER, name)
@@ -324,7 +331,15 @@ class Explorer(widgets.VBox):
             seed=self.seed.value,
             rescue=False,  # it takes too long to wait for
         )
-        return recipe_for(Layer(self.model, self.layer.value), settings)
+        return recipe_for(self.chosen_layer(), settings)
+
+    def chosen_layer(self) -> Layer:
+        """The layer that is chosen; forgets the pictures if the model was set otherwise since."""
+        layer = Layer(self.model, self.layer.value)
+        if layer.flat is not self.flat:
+            self.flat = layer.flat
+            self.kept.clear()
+        return layer
 
     async def climb(self) -> None:
         """Makes the picture that the controls ask for, showing it as it grows."""
@@ -366,7 +381,7 @@ class Explorer(widgets.VBox):
 
     async def fill_sheet(self) -> None:
         """Makes the small pictures of the page, some filters at a time."""
-        layer, numbers = Layer(self.model, self.layer.value), self.sheet.numbers()
+        layer, numbers = self.chosen_layer(), self.sheet.numbers()
         size = SHEET_SIZE if layer.fits(SHEET_SIZE) else self.size.value
         recipe = recipe_for(layer, Settings(steps=SHEET_STEPS, size=size, rescue=False))
         keys = {number: dataclasses.replace(recipe, filter=number) for number in numbers}
@@ -412,7 +427,7 @@ class Explorer(widgets.VBox):
         """Shows what a climb begins with."""
         graph = graph_key(recipe.recipe, recipe.layer, recipe.precision)
         self.say(f"{recipe.layer} filter {recipe.filter}")
-        built = is_built(self.model, graph)
+        built = graph in self.flat.kept
         self.left.value = "" if built else "building the graph of this layer"
         self.progress.max, self.progress.value = recipe.steps, 0
         self.curve.value = curve(np.empty(0), recipe.steps)

@@ -15,8 +15,14 @@ import numpy as np
 from filtersight.basics.checks import check_whole
 from filtersight.basics.images import in_channels
 from filtersight.networks.fields import receptive_fields
-from filtersight.networks.flat import ACTIVATIONS, Network, image_input, unfold
-from filtersight.networks.layers import Layer, channels, conv_layers, squashing
+from filtersight.networks.flat import ACTIVATIONS, CONVOLUTIONS, Network, image_input, unfold
+from filtersight.networks.layers import (
+    Layer,
+    channels,
+    conv_layers,
+    squashing,
+    values_to_picture,
+)
 from filtersight.world.patterns import images
 
 RANGES = {  # what networks are trained on: name -> (how to say it, function of RGB images from 0 to 255)
@@ -44,7 +50,9 @@ class Convolution(NamedTuple):
     filters: int
     field: float  # pixels; infinite: the whole image
     map: tuple[int, int] | None  # height and width of its map for an image of the size described
-    activation: str  # which layer holds its activation function: "itself", one behind it, or "none"
+    # Which layer holds its activation function: "itself", one behind it, or "none"; "unknown" for layers of
+    # somebody's own, which may have one inside.
+    activation: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +106,9 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
     """
     network = unfold(model)
     made_for = network.shape[0] if network.shape[0] == network.shape[1] else None
-    size = size or made_for or 128
-    size = check_whole("size", size, 1, 4096)
+    size = check_whole("size", made_for or 128 if size is None else size, 1, 4096)
     names = conv_layers(model)
-    fields = receptive_fields(model)
+    fields = receptive_fields(network)
     found = [
         Convolution(
             name,
@@ -114,15 +121,17 @@ def describe(model: keras.Model, size: int | None = None) -> Description:
         for name in names
     ]
     inside = preprocessing(model)
+    no_filters = "it has no 2-D convolution layer: there are no filters to look at"
     doubts = [
-        *([] if names else ["it has no 2-D convolution layer: there are no filters to look at"]),
+        *([] if names else [no_filters + values_to_picture(model)]),
         *doubts_about_range(model, inside),
         *doubts_about_layers(model, network),
+        *doubts_about_answer(network),
     ]
     answer = "not decided by the image alone"
     if network.last is not None:
-        answer = answer_text(network, network.last)
-    free = all(network.parts[name].image.shape[1] is None for name in names)
+        answer = answer_text(model, network.last)
+    free = bool(names) and all(network.parts[name].image.shape[1] is None for name in names)
     text = inside or "none, images go in as they are"
     return Description(model.name, network.shape, free, size, text, found, answer, doubts)
 
@@ -159,6 +168,16 @@ def doubts_about_layers(model: keras.Model, network: Network) -> list[str]:
     return doubts
 
 
+def doubts_about_answer(network: Network) -> list[str]:
+    """Whether the answer can tell anything apart."""
+    part = network.parts[network.last] if network.last is not None else None
+    if part and part.output.shape[1:] == (1,) and squashing(part) == "softmax":
+        return [
+            "a softmax over a single value gives 1 for every image; a network that says yes or no needs a sigmoid"
+        ]
+    return []
+
+
 def map_size(model: keras.Model, layer: str, size: int) -> tuple[int, int] | None:
     """Height and width of the layer's map for images of `size` pixels; None if they are too small."""
     try:
@@ -170,7 +189,11 @@ def map_size(model: keras.Model, layer: str, size: int) -> tuple[int, int] | Non
 
 
 def activation_layer(network: Network, layer: str) -> str:
-    """The layer that holds the activation function of a convolution: itself, one behind it, or "none"."""
+    """The layer that holds the activation function of a convolution: itself, one behind it, or "none".
+
+    "unknown" where there is none behind a layer of somebody's own.
+    """
+    none = "none" if isinstance(network.own[layer].layer, CONVOLUTIONS) else "unknown"
     own = getattr(network.own[layer].layer, "activation", None)
     if own not in (None, keras.activations.linear):
         return "itself"
@@ -182,29 +205,39 @@ def activation_layer(network: Network, layer: str) -> str:
             if any(each is output for each in part.inputs)
         ]
         if len(takers) != 1:
-            return "none"
+            return none
         [(name, part)] = takers
         if isinstance(part.layer, ACTIVATIONS):
             return name
         if not isinstance(part.layer, (keras.layers.BatchNormalization, keras.layers.Dropout)):
-            return "none"
+            return none
         output = part.output
 
 
-def answer_text(network: Network, last: str) -> str:
+def answer_text(model: keras.Model, last: str) -> str:
     """What the model gives out in the end, in words."""
-    part = network.parts[last]
+    layer = Layer(model, last)
+    part = layer.part
     shape = (
         "("
         + ", ".join("any" if each is None else str(each) for each in part.output.shape[1:])
         + ")"
     )
-    own = squashing(part) or getattr(part.layer, "activation", None)
-    activation = getattr(own, "__name__", "linear")
     if len(part.output.shape) != 2:
         return f"maps {shape}, without a classifier"
     values = "value" if shape == "(1)" else "values"
-    return f"{shape[1:-1]} {values}, {activation}, from layer {last!r}"
+    return f"{shape[1:-1]} {values}, {activation_name(layer)}, from layer {last!r}"
+
+
+def activation_name(layer: Layer) -> str:
+    """What a layer's values have gone through last: "softmax", "relu", "linear" …; or the kind of layer."""
+    kind = layer.squashed.kind if layer.squashed is not None else squashing(layer.part)
+    own = layer.part.layer
+    if kind is not None:
+        return kind
+    if hasattr(own, "activation"):
+        return getattr(own.activation, "__name__", "linear")
+    return type(own).__name__
 
 
 def preprocessing(model: keras.Model) -> str | None:
@@ -222,11 +255,14 @@ def preprocessing(model: keras.Model) -> str | None:
     if first is None or first.inputs[0] is first.image:
         return None
     before = keras.Model(first.image, first.inputs[0])
-    side = first.image.shape[1:3] if first.image.shape[1] else (64, 64)
+    side = [each or 64 for each in first.image.shape[1:3]]
     depth = first.image.shape[-1]
     colours = np.array([[0.0] * depth, [255.0] * depth, [255.0] + [0.0] * (depth - 1)], np.float32)
     images = np.broadcast_to(colours[:, None, None], (3, *side, depth))
     results = np.asarray(before(images, training=False), np.float32)
+    if results.ndim != 4:  # laid out flat, or in rows or patches: one pixel after the other
+        pixels = results.reshape(3, -1, depth if results[0].size % depth == 0 else 1)
+        results = pixels[:, :, None]
     black, white, red = results[:, results.shape[1] // 2, results.shape[2] // 2]
     if np.allclose([black, white, red], colours, atol=1e-3):
         return None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from filtersight.networks.flat import CONVOLUTIONS, Part, once_per_model, unfold
+from filtersight.networks.flat import CONVOLUTIONS, Network, Part, digest_of
 
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 # Layers and operations by which a value depends on its own place only.
@@ -79,7 +79,7 @@ PIXEL = Sight(np.ones(2), np.zeros(2), np.ones(2), np.ones(2), np.zeros(2))
 EVERYWHERE = Step(np.full(2, math.inf), np.ones(2), np.zeros(2))
 
 
-def receptive_fields(model: keras.Model) -> dict[str, float]:
+def receptive_fields(network: Network) -> dict[str, float]:
     """Side in pixels of the square of the image that one value of a layer's maps depends on, by layer.
 
     Each layer adds (kernel - 1) times the distance, in pixels, between its neighbouring inputs; a
@@ -87,13 +87,23 @@ def receptive_fields(model: keras.Model) -> dict[str, float]:
     What a layer that the course does not know does is measured. Infinite where a value depends on the
     whole image, as behind a global pooling, or might, as behind a layer that cannot be measured.
     """
-    return once_per_model(model, ("fields",), lambda: _receptive_fields(model))
+    key = ("fields", digest_of(measured_weights(network)))
+    return network.once(key, lambda: _receptive_fields(network))
 
 
-def _receptive_fields(model: keras.Model) -> dict[str, float]:
+def measured_weights(network: Network) -> list[keras.Variable]:
+    """The weights of the layers that are measured: with others, as when a gate opens, they may see more."""
+
+    def found() -> list[keras.Variable]:
+        unknown = [part.layer for part in network.own.values() if known_step(part) is None]
+        return [weight for layer in unknown for weight in getattr(layer, "weights", [])]
+
+    return network.once(("measured weights",), found)
+
+
+def _receptive_fields(network: Network) -> dict[str, float]:
     known: dict[int, Sight] = {}  # by tensor
     result = {}
-    network = unfold(model)
     for name, part in network.own.items():  # one graph throughout
         seen, step = [], known_step(part)
         for number, each in enumerate(distinct(part)):

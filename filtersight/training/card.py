@@ -25,7 +25,7 @@ def listed(shares: dict[str, float]) -> str:
 def card(folder: Path) -> str:
     """The model card, README.md of the models, from what train() measured."""
     abouts = {
-        name: json.loads((folder / f"{name}.json").read_text())
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         for name in NETWORKS
         if (folder / f"{name}.json").exists()
     }

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from filtersight.basics.checks import check_whole, nearest
+from filtersight.basics.defaults import keras_defaults
 from filtersight.basics.files import write_whole
 from filtersight.training.card import card
 from filtersight.training.learn import (
@@ -55,7 +56,7 @@ def train(
     check_whole("test_count", test_count, 1)
     folder.mkdir(parents=True, exist_ok=True)
     world = {
-        size: patterns.images(round(plan.pictures * share), plan.seed + size, size, progress=True)
+        size: patterns.images(round(plan.pictures * share), plan.seed + size, size)
         for size, share in SHARES.items()
     }
     drawn = time.perf_counter()
@@ -160,6 +161,7 @@ def keep_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and go back to it
 
 
+@keras_defaults()
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     keep_memory()

@@ -17,14 +17,14 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from filtersight.ascent.climb import climb, judge
-from filtersight.ascent.objective import copy_weights, leaky, private_copy
+from filtersight.ascent.objective import copy_weights, leaky, private_copy, trouble
 from filtersight.ascent.recipe import recipe_for
 from filtersight.ascent.rescue import REMEDIES, real_answers
-from filtersight.basics.checks import two_digits
+from filtersight.basics.checks import Size, two_digits
 from filtersight.basics.figures import FilterPicture, grid, mimebundle
 from filtersight.basics.images import random_image, tiled_to
 from filtersight.basics.recipe import Recipe, Settings
-from filtersight.networks.flat import ACTIVATIONS, unfold
+from filtersight.networks.flat import ACTIVATIONS, input_name, unfold
 from filtersight.networks.layers import Layer
 from filtersight.world.sample import sample
 
@@ -35,7 +35,7 @@ class Exhibit(NamedTuple):
     """An image and what the filter answers to it."""
 
     name: str
-    image: np.ndarray  # (size, size, channels) uint8
+    image: np.ndarray  # (height, width, channels) uint8
     activation: float  # mean over the filter's map, measured on `image`
 
 
@@ -103,7 +103,8 @@ def way_back(
 ) -> dict[str, float]:
     """How much gradient of a filter's activation arrives at each layer on the way back to the image.
 
-    `image` is (height, width, channels). The keys go from `layer` to the image, whose key is "image"; the values
+    `image` is (height, width, channels). The keys go from `layer` to the image, the last, whose key is "image"
+    unless a layer is called so; the values
     are root mean squares of the gradient for the output of a layer. `leak` lets the gradient through the
     activation function of `layer` itself, and of no other.
     """
@@ -123,12 +124,13 @@ def way_back(
             own.call = leaky(own.call)
     image_input = parts[name].image
     pixels = tf.constant(image, tf.float32)[None]
-    with tf.GradientTape() as tape:
+    # Variables are not watched: quantised layers have no gradient for theirs.
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(pixels)
         every = keras.Model(image_input, [part.output for part in parts.values()])
         maps = dict(zip(parts, tf.nest.flatten(every(pixels, training=False)), strict=True))
         activation = tf.reduce_mean(maps[name][..., number])
-    sources = {"image": pixels, **maps}
+    sources = {input_name(maps): pixels, **maps}
     gradients = tape.gradient(activation, sources, unconnected_gradients="zero")
     sizes = {name: float(tf.sqrt(tf.reduce_mean(each**2))) for name, each in gradients.items()}
     return dict(reversed(sizes.items()))
@@ -136,13 +138,13 @@ def way_back(
 
 def end_of(way: dict[str, float]) -> str | None:
     """The layer that the gradient of `way_back` enters and does not leave; None if it reaches the image."""
-    if way["image"] > 0:
+    if next(reversed(way.values())) > 0:
         return None
     return [name for name, size in way.items() if size > 0][-1]
 
 
 def diagnose(
-    model: keras.Model, layer: str, filter: int, *, size: int | None = None, seed: int = 0
+    model: keras.Model, layer: str, filter: int, *, size: Size | None = None, seed: int = 0
 ) -> Diagnosis:
     """What is the matter with a filter: "alive", "rescued" or "dead", with the evidence in words and pictures.
 
@@ -182,9 +184,7 @@ def diagnose(
         *on_noise(found, number, noise),
         f"The plain recipe: {plain.status}, {plain.reason}.",
         *(f"Tried {name}: it reached {two_digits(p.activation)}." for name, p in tried.items()),
-        f"Of {len(answers)} real images {(answers > 0).sum()} make it answer; the best reaches "
-        f"{two_digits(answers.max())}, that of a typical filter of the layer "
-        f"{two_digits(np.median(everyone.max(axis=0)))}.",
+        on_real_images(everyone, number),
         conclusion,
     ]
     pictures = exhibits(found, number, shown)
@@ -232,6 +232,10 @@ def on_noise(layer: Layer, number: int, noise: np.ndarray) -> list[str]:
         f"To the start noise it answers {two_digits(maps.mean())}; "
         f"{(maps > 0).mean():.0%} of its map is positive."
     ]
+    where = trouble(layer, number, noise)
+    if where is not None:
+        rest = "; the ascent follows the rest of it" if where.startswith("the gradient") else ""
+        return [*said, f"With the start noise, {where}{rest}."]
     end = end_of(way_back(layer, number, noise))
     if end is None:
         return [*said, "On the way back the gradient reaches the image, so the ascent can begin."]
@@ -244,6 +248,18 @@ def on_noise(layer: Layer, number: int, noise: np.ndarray) -> list[str]:
         f"{text}, the filter's own layer. Let through there, it "
         + ("reaches the image." if beyond is None else f"becomes zero in {beyond}."),
     ]
+
+
+def on_real_images(everyone: np.ndarray, number: int) -> str:
+    """What the filter says to real images, beside the others: `everyone` (images, filters) by `real_answers`."""
+    answers = everyone[:, number]
+    if not np.isfinite(answers).any():
+        return f"Its answer to {len(answers)} real images is never a finite number."
+    return (
+        f"Of {len(answers)} real images {(answers > 0).sum()} make it answer; the best reaches "
+        f"{two_digits(answers.max())}, that of a typical filter of the layer "
+        f"{two_digits(np.median(everyone.max(axis=0)))}."
+    )
 
 
 def picture_of(layer: Layer, number: int, recipe: Recipe, bar: tqdm, **way: Any) -> FilterPicture:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from filtersight.ascent.visualize import visualize
+from filtersight.basics.defaults import keras_defaults
 from filtersight.networks.layers import Layer
 from filtersight.trust.scores import reality
 
@@ -28,6 +29,7 @@ class Lie(NamedTuple):
     detector: keras.Model  # images in, 0 (real) to 1 out
 
 
+@keras_defaults()
 def lie(model: keras.Model, layer: str, number: int, borrowed: int) -> Lie:
     """A network like PocketVGG in which filter `number` of `layer` shows what filter `borrowed` responds to.
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import keras
 import numpy as np
+from tqdm import tqdm
 
-from filtersight.basics.checks import check_whole, two_digits
+from filtersight.basics.checks import Size, check_whole, is_list, shown, sides, two_digits
 from filtersight.basics.figures import FilterPicture
-from filtersight.networks.flat import once_per_model, unfold
-from filtersight.networks.layers import Layer
+from filtersight.networks.flat import unfold
+from filtersight.networks.layers import Layer, channels
 from filtersight.networks.load import load_model
 from filtersight.world.patterns import NAMES, images
 from filtersight.world.sample import sample
@@ -97,22 +98,39 @@ def reality(model: keras.Model, layer: str, count: int = 1000, seed: int = 123) 
     """Real images and what the layer answers to them, measured once for each layer and its weights.
 
     For a network that knows the patterns `count` of their drawings of 128 pixels, with `seed`; for any
-    other `sample()`.
+    other `sample()`. Of another size for a layer that takes none of 128.
     """
     check_whole("count", count, 1, 10_000)
     check_whole("seed", seed, 0, 2**32 - 1)
     found = Layer(model, layer)
-    found.check_size(128)
+    size = found.usual_size()
+    found.check_size(*sides(size))
     key = ("reality", layer, count, seed, found.fingerprint())
 
     def measure() -> Reality:
         if knows_patterns(model):
             images, labels = drawings(count, seed)
-            return Reality(images, found.activations(images), labels)
-        images = sample(found.channels)
-        return Reality(images, found.activations(images), None)
+        else:
+            images, labels = sample(found.channels), None
+        images = resized(images, size)
+        return Reality(images, found.activations(images), labels)
 
-    return once_per_model(model, key, measure)
+    return found.flat.once(key, measure)
+
+
+def resized(images: np.ndarray, size: Size) -> np.ndarray:
+    """The images (n, height, width, channels) uint8, each as a whole in another size."""
+    height, width = sides(size)
+    if images.shape[1:3] == (height, width):
+        return images
+    # One channel at a time: OpenCV drops the axis of a single one.
+    return np.stack(
+        [
+            [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in channel]
+            for channel in np.moveaxis(images, -1, 0)
+        ],
+        axis=-1,
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -133,13 +151,15 @@ def preferred(real: Reality, number: int, count: int = 3) -> tuple[str, ...]:
     """The patterns whose images excite filter `number` most on average, best first."""
     if real.labels is None:
         return ()
-    answers = real.answers[:, number]
-    means = [answers[real.labels == label].mean() for label in range(len(NAMES))]
+    answers = np.ma.masked_invalid(real.answers[:, number])
+    means = [
+        np.ma.filled(answers[real.labels == label].mean(), -np.inf) for label in range(len(NAMES))
+    ]
     return tuple(NAMES[label] for label in np.argsort(means)[::-1][:count])
 
 
 def fine_share(images: np.ndarray) -> np.ndarray:
-    """The share of power in waves shorter than four pixels, 0 to 1, of images (n, size, size, channels): (n,)."""
+    """The share of power in waves shorter than four pixels, 0 to 1, of images (n, height, width, channels): (n,)."""
     grey = images.astype(np.float64).mean(axis=-1)
     power = np.abs(np.fft.fft2(grey)) ** 2
     frequency = np.hypot(
@@ -153,19 +173,20 @@ def fine_share(images: np.ndarray) -> np.ndarray:
 
 
 def held_out(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The image (size, size, channels) uint8 in LOOKS ways, each shifted, turned and with noise: uint8.
+    """The image (height, width, channels) uint8 in LOOKS ways, each shifted, turned and with noise: uint8.
 
     Shifts up to SHIFT pixels, turns up to TURN degrees, noise with a standard deviation of NOISE grey
     levels; what comes in at the edge is the image mirrored.
     """
-    rng, size = np.random.default_rng(seed), image.shape[0]
+    rng, (height, width) = np.random.default_rng(seed), image.shape[:2]
     result = []
     for _ in range(LOOKS):
-        turn = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, rng.uniform(-TURN, TURN), 1.0)
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        turn = cv2.getRotationMatrix2D(middle, rng.uniform(-TURN, TURN), 1.0)
         shift = np.pad(rng.uniform(-SHIFT, SHIFT, (2, 1)), ((0, 0), (2, 0)))
         # One channel at a time: OpenCV takes four at most, and drops the axis of a single one.
         channels = [
-            cv2.warpAffine(each, turn + shift, (size, size), borderMode=cv2.BORDER_REFLECT)
+            cv2.warpAffine(each, turn + shift, (width, height), borderMode=cv2.BORDER_REFLECT)
             for each in np.moveaxis(image, -1, 0)
         ]
         moved = np.stack(channels, axis=-1)
@@ -180,7 +201,7 @@ def check_reality(real: Reality, layer: Layer) -> None:
     good = good and real.answers.shape == (len(real.images), layer.filters)
     # The first answer measured again finds those of other weights.
     good = good and np.allclose(
-        layer.activations(real.images[:1]), real.answers[:1], rtol=0.01, atol=1e-4
+        layer.activations(real.images[:1]), real.answers[:1], rtol=0.01, atol=1e-4, equal_nan=True
     )
     if not good or (real.labels is not None and len(real.labels) != len(real.images)):
         raise ValueError(f"real must be what scores.reality gives for {layer}")
@@ -200,33 +221,36 @@ def scores(
     model knows patterns, the one that comes with the course. ValueError for anything but pictures of one
     layer and one size, a judge that is none, and a reality of another layer or of other weights.
     """
-    pictures = list(pictures) if isinstance(pictures, Iterable) else []
+    pictures = list(pictures) if is_list(pictures) else []
     name, size = check_pictures(model, pictures)
     layer = Layer(model, name)
-    judge = check_judge(model, judge, size)
+    judge = check_judge(model, judge, *size)
     real = reality(model, name) if real is None else real
     check_reality(real, layer)
     images = np.stack([picture.image for picture in pictures])
     answers = layer.activations(images)
-    middle = np.median(real.answers, axis=0) * (real.answers.min() < 0)
-    answers, best = answers - middle, real.answers.max(axis=0) - middle
+    known = np.isfinite(real.answers)  # a few images may have no answer that is a number
+    middle = np.ma.median(np.ma.masked_invalid(real.answers), axis=0)
+    middle = np.ma.filled(middle, 0) * (real.answers[known] < 0).any()
+    answers, best = answers - middle, np.where(known, real.answers, -np.inf).max(axis=0) - middle
     # A filter that no real image fires has no quotient; it is not counted among the others.
     quotients = np.divide(answers, best, out=np.zeros_like(answers), where=best > 0)
+    quotients[~np.isfinite(answers)] = np.nan
     fine = fine_share(images) / fine_share(real.images).mean()
     verdicts = verdicts_of(judge, images)
     result = []
-    for row, picture in enumerate(pictures):
+    for row, picture in enumerate(tqdm(pictures, "scores", delay=2, leave=False)):
         number = picture.filter
         own = float(answers[row, number])
-        moved = layer.activations(held_out(picture.image))[:, number].mean()
-        moved -= middle[number]
+        moved = layer.activations(held_out(picture.image))[:, number]
+        moved = np.where(np.isfinite(moved), moved - middle[number], 0).mean()
         result.append(
             Scores(
                 name,
                 number,
                 float(quotients[row, number]),
-                int((quotients[row] > quotients[row, number]).sum()) + 1,
-                float(moved / own) if own > 0 else 0.0,
+                place(quotients[row], number),
+                float(moved / own) if own > 0 or np.isnan(own) else 0.0,
                 float(fine[row]),
                 verdicts[row],
                 preferred(real, number),
@@ -235,32 +259,62 @@ def scores(
     return result
 
 
+def place(quotients: np.ndarray, number: int) -> int:
+    """The rank of a filter among `quotients` (filters,); the last where its answer is not a number."""
+    if np.isnan(quotients[number]):
+        return len(quotients)
+    return int((quotients > quotients[number]).sum()) + 1
+
+
 def verdicts_of(judge: keras.Model | None, images: np.ndarray) -> list[str | None]:
     """The pattern that the judge sees in each image (n, size, size, 3) uint8; None without a judge."""
     if judge is None:
         return [None] * len(images)
-    guesses = np.argmax(judge.predict(images, verbose=0), axis=1)
+    # Not by predict(), whose graph would be that of a judge changed since.
+    guesses = np.argmax(Layer(judge, str(unfold(judge).last)).activations(images), axis=1)
     return [NAMES[guess] for guess in guesses]
 
 
-def check_pictures(model: keras.Model, pictures: Sequence[FilterPicture]) -> tuple[str, int]:
-    """The layer and the size of pictures; ValueError unless they are of one layer and square of one size."""
+def check_pictures(
+    model: keras.Model, pictures: Sequence[FilterPicture]
+) -> tuple[str, tuple[int, int]]:
+    """The layer, and height and width, of pictures; ValueError unless they are of one layer and one size.
+
+    They must be square, too, but for a network that takes no square.
+    """
     if not pictures or not all(isinstance(each, FilterPicture) for each in pictures):
         raise ValueError(
-            f"pictures must be a list of FilterPictures of one layer, not {pictures!r:.80}"
+            f"pictures must be a list of FilterPictures of one layer, not {shown(pictures)}"
         )
     layers = sorted({str(picture.layer) for picture in pictures})
     if len(layers) > 1:
         raise ValueError(f"pictures are of several layers: {', '.join(layers)}; give those of one")
     for picture in pictures:
         Layer(model, layers[0]).check_filters([picture.filter])
+        if not is_image(picture.image, channels(model)):
+            raise ValueError(
+                f"the image of a picture must be uint8 (height, width, {channels(model)}), "
+                f"not {shown(picture.image)}"
+            )
     shapes = sorted({picture.image.shape for picture in pictures})
-    if len(shapes) > 1 or shapes[0][0] != shapes[0][1]:
+    height, width = shapes[0][:2]
+    # Others are drawn only where the network takes no square.
+    allowed = [(height, height), *(sides(picture.recipe.size) for picture in pictures)]
+    if len(shapes) > 1 or (height, width) not in allowed:
         raise ValueError(f"pictures must be square and of one size, not {shapes}")
-    return layers[0], shapes[0][0]
+    return layers[0], (height, width)
 
 
-def check_judge(model: keras.Model, judge: keras.Model | None, size: int) -> keras.Model | None:
+def is_image(image: object, channels: int) -> bool:
+    """Whether it is (height, width, channels) uint8."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
+        return False
+    return image.shape[-1] == channels
+
+
+def check_judge(
+    model: keras.Model, judge: keras.Model | None, height: int, width: int
+) -> keras.Model | None:
     """The judge given, or the course's for a model that knows patterns; ValueError for one that is none."""
     if judge is None and not knows_patterns(model):
         return None
@@ -268,10 +322,10 @@ def check_judge(model: keras.Model, judge: keras.Model | None, size: int) -> ker
     if not isinstance(judge, keras.Model) or not knows_patterns(judge):
         raise ValueError(
             f"judge must be a network that knows the {len(NAMES)} patterns, as "
-            f"load_model('pocketvgg_judge') is one, not {judge!r:.80}"
+            f"load_model('pocketvgg_judge') is one, not {shown(judge)}"
         )
     last = [each.name for each in judge.layers if len(each.output.shape) == 4][-1]
-    Layer(judge, last).check_size(size)
+    Layer(judge, last).check_size(height, width)
     return judge
 
 
@@ -300,8 +354,9 @@ def questions(
         check_whole("filter", number, 0, count - 1)
     rng, result = np.random.default_rng(seed), []
     for number in filters:
-        order = np.argsort(real.answers[:, number], kind="stable")[::-1]
-        answers = real.answers[order, number]
+        answers = np.nan_to_num(real.answers[:, number], nan=-np.inf, posinf=-np.inf)
+        order = np.argsort(answers, kind="stable")[::-1]
+        answers = answers[order]
         if len(order) < 2 * (9 + each) or not answers[8 + each] > answers[len(order) // 2]:
             continue
         for strong in order[9 : 9 + each]:
@@ -314,8 +369,8 @@ def questions(
 
 def features(judge: keras.Model, images: np.ndarray) -> np.ndarray:
     """What the judge sees, before it puts a name to it: (n, channels), each of length 1."""
-    network = once_per_model(
-        judge, ("features",), lambda: keras.Model(judge.inputs, judge.layers[-2].output)
+    network = unfold(judge).once(
+        ("features",), lambda: Layer(judge, list(unfold(judge).own)[-2]).network
     )
     seen = network.predict(images, batch_size=64, verbose=0)
     return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-9)

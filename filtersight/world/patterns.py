@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from filtersight.basics.checks import check_whole, nearest
 from filtersight.world.painting import Array, Rng
@@ -28,7 +28,7 @@ NAMES: tuple[str, ...] = tuple(PAINTERS)
 SIZES = (32, 1024)  # below 32 pixels the last pooling layer of PocketVGG has nothing to pool
 
 
-def images(n: int, seed: int, size: int = 64, *, progress: bool = False) -> tuple[Array, Array]:
+def images(n: int, seed: int, size: int = 64) -> tuple[Array, Array]:
     """Draw `n` pictures of random patterns.
 
     Returns the pictures, (n, size, size, 3) uint8 RGB, and their labels, (n,) int64, places in
@@ -53,7 +53,7 @@ def images(n: int, seed: int, size: int = 64, *, progress: bool = False) -> tupl
         pictures[i] = picture(NAMES[labels[i]], np.random.default_rng([seed, 1, i]), size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(fill, range(n)), "drawing", n, disable=not progress):
+        for _ in tqdm(pool.map(fill, range(n)), "drawing", n, delay=2, leave=False):
             pass
     return pictures, labels
 

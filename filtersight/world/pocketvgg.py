@@ -17,6 +17,7 @@ import numpy as np
 from keras import layers
 
 from filtersight.basics.checks import check_whole
+from filtersight.basics.defaults import keras_defaults
 from filtersight.world.painting import Array
 from filtersight.world.patterns import NAMES
 
@@ -84,6 +85,7 @@ def build(
     return keras.Model(inputs, x, name=name)
 
 
+@keras_defaults()
 def load(path: str | os.PathLike = WEIGHTS) -> keras.Model:
     """PocketVGG with its published weights, checked against the .json file next to them.
 
@@ -95,6 +97,7 @@ def load(path: str | os.PathLike = WEIGHTS) -> keras.Model:
     return assembled(Path(path), widths, kept[max(kept)], Path(path).stem)
 
 
+@keras_defaults()
 def stages(path: str | os.PathLike = FOLDER / "pocketvgg_stages.npz") -> dict[int, keras.Model]:
     """A small network as it was after so many steps of its training, the first one untrained.
 
