@@ -84,7 +84,7 @@ def test_the_attack_is_small_and_hurts_the_twin_more(model, plain, taught):
 
 
 def test_pictures_of_the_twin_lose_more_when_moved(model, plain):
-    """What the chapter says of 16 filters, for 8 others and smaller pictures."""
+    """What the chapter says of 32 filters, for 8 others and smaller pictures."""
     moved = []
     for network in (model, plain):
         pictures = helpers.visualize(

@@ -172,9 +172,8 @@ def verdict(
     if not np.isfinite(activation):
         return "dead", "its answer is not a finite number"
     past = past[np.isfinite(past)]
-    silent = (
-        activation == 0 and not rivals
-    )  # the probability of a class may be too small for float32
+    # The probability of a class may be too small for float32, and is not silent.
+    silent = activation == 0 and not rivals
     if silent and not past.any():
         return "dead", "silent on the start image, so its gradient is zero"
     if silent:
