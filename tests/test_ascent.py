@@ -84,7 +84,7 @@ def test_a_truncated_layer_gives_what_the_whole_one_gives(options):
 def test_the_first_layer_can_be_cut():
     inputs = keras.Input((None, None, 3))
     network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="only")(inputs))
-    picture = helpers.visualize(network, "only", [2], steps=20, size=32)[0]
+    picture = helpers.visualize(network, "only", [2], steps=20, size=32, rescue=False)[0]
     again = maps_of(network, "only", picture.image[None].astype(np.float32))[..., 2].mean()
     assert picture.activation == pytest.approx(again, rel=1e-4) and picture.status == "alive"
 
@@ -492,12 +492,10 @@ def test_contrast_is_bounded(model):
 
 def test_early_steps_on_a_tile_reach_more_in_the_same_time(model):
     """A step on the tile costs a quarter: 40 steps with it are 17.5 whole ones."""
-    gains = []
+    gains, call = [], {"precision": "float32", "rescue": False}
     for layer in ("block2_conv1", "block2_conv2"):
-        tiled = helpers.visualize(model, layer, range(12), steps=40, precision="float32")
-        whole = helpers.visualize(
-            model, layer, range(12), steps=18, precision="float32", coarse=False
-        )
+        tiled = helpers.visualize(model, layer, range(12), steps=40, **call)
+        whole = helpers.visualize(model, layer, range(12), steps=18, coarse=False, **call)
         gains += [
             a.activation / b.activation
             for a, b in zip(tiled, whole, strict=True)
@@ -545,7 +543,7 @@ def test_ctrl_c_gives_the_pictures_so_far(model, recipe, monkeypatch, capsys):
                 raise KeyboardInterrupt
 
     call = {"recipe": recipe, "size": 32, "steps": 40}
-    whole = helpers.visualize(model, "block1_conv2", range(6), **call)
+    whole = helpers.visualize(model, "block1_conv2", range(6), rescue=False, **call)
     for module in (clear_module, plain_module):
         monkeypatch.setattr(module, "next_chunk", lambda *_: 10)
     Bar.stop = 8  # within the second batch: four chunks and one of one step make 40 steps
@@ -604,8 +602,9 @@ def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch
     climb = climb_module.climb
 
     def spy(*args, leak=False, start=None):
-        noise = 10 * waves.random_spectrum(64, 1)
-        kinds = {"first": start is None, "leak": leak, "noise": np.array_equal(start, [noise])}
+        more_noise = 10 * waves.random_spectrum(64, 1)[None]
+        noise = start is not None and np.array_equal(start.spectra(64), more_noise)
+        kinds = {"first": start is None, "leak": leak, "noise": noise}
         tried.append(next((kind for kind, is_it in kinds.items() if is_it), "real image"))
         return climb(*args, leak=leak, start=start)
 
@@ -654,6 +653,15 @@ def test_a_picture_below_the_real_images_is_made_better(model):
             assert new.status == "rescued" and "after a start" in new.reason
             assert new.activation > 0.9 * best[new.filter]
     assert weak >= 3
+
+
+def test_a_filter_that_sees_little_starts_from_the_piece_that_excites_it(model):
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    image[0, 16:48, 32:] = 255
+    layer = Layer(picky_network(0.1), "second")
+    assert rescue_module.best_pieces(layer, [0], image, 32).min() == 255
+    assert np.array_equal(rescue_module.best_pieces(layer, [0], image, 64), image)
+    assert rescue_module.best_pieces(layer, [0], image, 80).shape == (1, 80, 80, 3)
 
 
 def test_an_expensive_network_is_shown_fewer_real_images(model, monkeypatch):

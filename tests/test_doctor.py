@@ -99,8 +99,7 @@ def test_where_no_climb_helps_a_real_image_saves_the_filter(monkeypatch):
 
 def test_where_only_a_climb_helps_it_says_that_no_real_image_does(monkeypatch):
     black = np.zeros((9, 128, 128, 3), np.uint8)
-    for module in (doctor, rescue):
-        monkeypatch.setattr(module, "sample", lambda channels: black)
+    monkeypatch.setattr(rescue, "sample", lambda channels: black)
     diagnosis = helpers.diagnose(picky_network(0.75), "second", 0, size=64)
     assert diagnosis.verdict == "rescued" and diagnosis.findings[-1].startswith(
         "No real image wakes"
@@ -241,8 +240,7 @@ def test_real_answers_follow_the_weights():
 
 def test_larger_images_than_the_sample_work(monkeypatch):
     few = helpers.sample()[::40]
-    for module in (doctor, rescue):
-        monkeypatch.setattr(module, "sample", lambda channels: few)
+    monkeypatch.setattr(rescue, "sample", lambda channels: few)
     diagnosis = helpers.diagnose(picky_network(0.75), "second", 0, size=136)
     assert diagnosis.verdict == "rescued"
     assert all(picture.image.shape == (136, 136, 3) for picture in diagnosis.pictures)

@@ -23,7 +23,6 @@ from filtersight.ascent.waves import (
     SHAPE,
     Slope,
     four_tiles,
-    random_spectrum,
     spectral_boost,
     to_images,
     to_logits,
@@ -216,7 +215,7 @@ def ascend_waves(
     *,
     rate: float,
     seed: int,
-    coarse: bool = False,
+    tile_steps: int = 0,
     is_class: bool = False,
     slope: Slope = SHAPE,
     width: int | None = None,
@@ -226,8 +225,8 @@ def ascend_waves(
     """Climbs from the spectra `start` (n, channels, height, width // 2 + 1, 2), looks up about every `seconds`.
 
     `climbers` come in turn, each for so many steps; after `stop` of all steps it ends early. With
-    `coarse` the first three quarters of all steps are done on an image of half the side, which then is
-    laid out as four tiles. It is for layers that see parts much smaller than the tile: they make a
+    `tile_steps` so many are done on `start`, an image of half the side, which then is laid out as four
+    tiles. It is for layers that see parts much smaller than the tile: they make a
     texture, to which any place is alike, and a step costs a quarter. The tile is rolled any way at every
     step, so that what happens at the border of an image does not become a cross in the middle of the
     larger one. (Enlarging it instead would not help: the network sees a pattern of twice the size as
@@ -238,12 +237,8 @@ def ascend_waves(
     float16 the activation is not a number at a step that overflows.
     """
     total = sum(count for _, count in climbers)
-    small = int(total * COARSE_SHARE) if coarse else 0
-    if small:
-        tile = random_spectrum(start.shape[2] // 2, seed, start.shape[1])
-        start = np.repeat(tile[None], len(filters), axis=0)
-    most_roll = start.shape[2] / 2 if small else 0.0
-    ascent = Ascent(start, slope, small or total, seed, most_roll, is_class, width)
+    most_roll = start.shape[2] / 2 if tile_steps else 0.0
+    ascent = Ascent(start, slope, tile_steps or total, seed, most_roll, is_class, width)
     numbers, rates = tf.constant(filters, tf.int32), rate * rate_schedule(total)
     done, chunk = 0, 1
     for climber, count in climbers:
@@ -251,15 +246,15 @@ def ascend_waves(
         end = min(done + count, stop or done + count)
         while done < end:
             begun = time.perf_counter()
-            chunk = min(chunk, (min(small, end) if done < small else end) - done)
+            chunk = min(chunk, (min(tile_steps, end) if done < tile_steps else end) - done)
             history = ascent.advance(climber, numbers, rates[done : done + chunk])
             done += chunk
             best = ascent.best()
             shown = to_images(best, width)
-            yield np.tile(shown, (1, 2, 2, 1)) if done <= small else shown, history
+            yield np.tile(shown, (1, 2, 2, 1)) if done <= tile_steps else shown, history
             chunk = next_chunk(chunk, time.perf_counter() - begun, seconds)
-            if done == small:
-                ascent = Ascent(four_tiles(best, seed), slope, total - small, seed)
+            if done == tile_steps:
+                ascent = Ascent(four_tiles(best, seed), slope, total - done, seed)
 
 
 class Ascent:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from filtersight.ascent.clear import SMALLEST_TILE, Climber, ascend_waves
+from filtersight.ascent.clear import COARSE_SHARE, SMALLEST_TILE, Climber, ascend_waves
 from filtersight.ascent.objective import may_break, trouble
 from filtersight.ascent.plain import ascend_pixels, graph_key
 from filtersight.ascent.recipe import start_image
 from filtersight.ascent.waves import CLASS, SHAPE, TEXTURE, random_spectrum
-from filtersight.basics.checks import sides, two_digits
+from filtersight.basics.checks import Size, sides, two_digits
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.images import deprocess, random_image
 from filtersight.basics.recipe import Recipe
 from filtersight.networks.layers import Layer
+
+
+class Start(NamedTuple):
+    """What a climb begins with."""
+
+    spectra: Callable[[Size], np.ndarray]
+    """From a size to (n, channels, height, width // 2 + 1, 2): one for each filter, or one for all."""
+    on_tile: bool = True
+    """Whether a texture may begin on a tile."""
 
 
 def climber_of(layer: Layer, precision: str, leak: bool) -> Climber:
@@ -34,19 +44,21 @@ def frames(
     *,
     seconds: float,
     leak: bool = False,
-    start: np.ndarray | None = None,
+    start: Start | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Climbs by a recipe, and looks up about every `seconds`.
 
     Yields (pictures so far (n, height, width, channels) uint8, activations of the steps since the last (k, n)).
-    `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
-    start spectra (n, channels, height, width // 2 + 1, 2) than that of the seed. Both are for "clear".
+    `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` is another
+    start than the noise of the seed. Both are for "clear".
     What overflows in float16 is done again in float32 in the end; then no steps are added.
     """
     stop = recipe.stop_after or recipe.steps
     if recipe.recipe == "plain":
         yield from plain_frames(layer, filters, recipe, stop=stop, seconds=seconds)
         return
+    noise = Start(lambda size: random_spectrum(size, recipe.seed, recipe.channels)[None])
+    start = start or noise
     overflowed = np.zeros(len(filters), bool)
     for images, values in clear_frames(layer, filters, recipe, stop, seconds, leak, start):
         overflowed |= ~np.isfinite(values).all(axis=0)
@@ -54,7 +66,13 @@ def frames(
     rows = np.flatnonzero(overflowed)
     if recipe.precision == "float16" and rows.size:
         recipe = dataclasses.replace(recipe, precision="float32")
-        some, begin = [filters[row] for row in rows], None if start is None else start[rows]
+        some = [filters[row] for row in rows]
+
+        def spectra(size: Size) -> np.ndarray:
+            every = start.spectra(size)
+            return every[rows] if len(every) > 1 else every
+
+        begin = start._replace(spectra=spectra)
         images = images.copy()
         for again, _ in clear_frames(layer, some, recipe, stop, seconds, leak, begin):
             images[rows] = again
@@ -68,7 +86,7 @@ def clear_frames(
     stop: int,
     seconds: float,
     leak: bool,
-    start: np.ndarray | None,
+    start: Start,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """`frames` of the recipe "clear", which ends after `stop` steps, in the precision of the recipe."""
     (height, width), is_class = sides(recipe.size), not layer.gives_maps
@@ -76,19 +94,19 @@ def clear_frames(
     # What sees more than a quarter of the image's side would show the tile four times.
     texture = not is_class and layer.field <= min(height, width) // 4
     coarse = recipe.coarse and texture and height == width == 2 * half >= 2 * SMALLEST_TILE
-    coarse = coarse and start is None and not leak and layer.fits(half)
+    coarse = coarse and start.on_tile and not leak and layer.fits(half)
     climber = functools.partial(climber_of, layer, recipe.precision)
     leaking = recipe.steps // 2 if leak else 0
-    if start is None:
-        start = random_spectrum(recipe.size, recipe.seed, recipe.channels)[None]
-        start = np.repeat(start, len(filters), axis=0)
+    tile_steps = int(recipe.steps * COARSE_SHARE) if coarse else 0
+    spectra = start.spectra(half if tile_steps else recipe.size)
+    spectra = np.repeat(spectra, len(filters) // len(spectra), axis=0)
     yield from ascend_waves(
         [*([(climber(True), leaking)] if leak else []), (climber(False), recipe.steps - leaking)],
         filters,
-        start,
+        spectra,
         rate=recipe.step_size,
         seed=recipe.seed,
-        coarse=coarse,
+        tile_steps=tile_steps,
         is_class=is_class,
         slope=CLASS if is_class else TEXTURE if texture else SHAPE,
         width=None if height == width else width,
@@ -120,7 +138,7 @@ def climb(
     bar: tqdm,
     *,
     leak: bool = False,
-    start: np.ndarray | None = None,
+    start: Start | None = None,
     partly: bool = True,
 ) -> tuple[list[FilterPicture], bool]:
     """The pictures of one batch, and whether they were finished.

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from filtersight.ascent.climb import climb, judge
+from filtersight.ascent.climb import Start, climb, judge
 from filtersight.ascent.waves import random_spectrum, to_spectra
-from filtersight.basics.checks import sides
+from filtersight.basics.checks import Size, sides
 from filtersight.basics.figures import FilterPicture
 from filtersight.basics.images import tiled_to
 from filtersight.basics.recipe import Recipe
@@ -30,18 +30,20 @@ class Remedy(NamedTuple):
     """Whether it starts from the real image that excites the filter most."""
 
     def start(
-        self, recipe: Recipe, count: int, real_images: Callable[[], np.ndarray]
-    ) -> np.ndarray:
-        """The spectra to start from, for `count` filters.
+        self, layer: Layer, recipe: Recipe, real_images: Callable[[Size], np.ndarray]
+    ) -> Start:
+        """What to start from.
 
-        `real_images` gives those that excite the filters most, (count, height, width, channels) uint8; it
-        is called only where they are needed.
+        `real_images` gives, in a size, those that excite the filters most, (n, height, width, channels) uint8.
         """
         if self.real:
-            return to_spectra(real_images())
+            # Only of plain colour and of fine texture do the edges of a tile not show.
+            small = layer.field <= min(sides(recipe.size)) // 16
+            return Start(lambda size: to_spectra(real_images(size)), on_tile=small)
         # Ten times as much noise as usual, so that it is another place and not another corner.
-        spectrum = 10 * random_spectrum(recipe.size, recipe.seed + 1, recipe.channels)
-        return np.repeat(spectrum[None], count, axis=0)
+        return Start(
+            lambda size: 10 * random_spectrum(size, recipe.seed + 1, recipe.channels)[None]
+        )
 
 
 MORE_NOISE = Remedy("a start with more noise")
@@ -49,7 +51,7 @@ REAL_IMAGE = Remedy("a start from a real image", real=True)
 LEAK = Remedy("a start with the gradient leaking through silent ReLUs", leak=True)
 REMEDIES = (MORE_NOISE, REAL_IMAGE, LEAK)
 # Multiplications that may be spent on the real images of a layer; FEWEST are looked at whatever they cost.
-ENOUGH, FEWEST = 40e9, 64
+ENOUGH, FEWEST = 40e9, 32
 
 
 def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray:
@@ -79,6 +81,27 @@ def real_answers(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarra
 
     key = ("real answers", recipe.weights, layer.name, recipe.size, every)
     return layer.flat.once(key, answers)
+
+
+def best_pieces(layer: Layer, filters: list[int], images: np.ndarray, size: Size) -> np.ndarray:
+    """Of each image, one for each of `filters`, the piece of `size` pixels that excites the filter most.
+
+    Of nine, (n, height, width, channels) uint8. What a filter that sees little does not mind would stay
+    in its picture.
+    """
+    spare = [have - want for have, want in zip(images.shape[1:3], sides(size), strict=True)]
+    if max(spare) <= 0:
+        return tiled_to(images, size)
+    pieces = np.stack(
+        [
+            tiled_to(images[:, down * spare[0] // 2 :, right * spare[1] // 2 :], size)
+            for down in range(3)
+            for right in range(3)
+        ]
+    )
+    count = range(len(filters))
+    answers = layer.activations(np.concatenate(pieces)).reshape(9, len(filters), -1)
+    return pieces[answers[:, count, filters].argmax(axis=0), count]
 
 
 def better(old: FilterPicture, new: FilterPicture, how: str) -> FilterPicture:
@@ -120,10 +143,10 @@ class Rescue:
         """What the filter of each picture answers to each real image: (images, pictures)."""
         return real_answers(self.layer, self.recipe)[:, [each.filter for each in self.pictures]]
 
-    def best_images(self, rows: list[int]) -> np.ndarray:
-        """The real images that excite the filters of some pictures most, in the recipe's size."""
-        best = self.answers[:, rows].argmax(axis=0)
-        return tiled_to(real_images(self.layer, self.recipe)[best], self.recipe.size)
+    def best_images(self, rows: list[int], size: Size) -> np.ndarray:
+        """The real images, or pieces of them, that excite the filters of some pictures most."""
+        images = real_images(self.layer, self.recipe)[self.answers[:, rows].argmax(axis=0)]
+        return best_pieces(self.layer, [self.pictures[row].filter for row in rows], images, size)
 
     def run(self) -> bool:
         """Tries everything; False if Ctrl-C ended it."""
@@ -148,7 +171,7 @@ class Rescue:
         for first in range(0, len(rows), self.batch):
             some = rows[first : first + self.batch]
             numbers = [self.pictures[row].filter for row in some]
-            start = remedy.start(self.recipe, len(some), functools.partial(self.best_images, some))
+            start = remedy.start(self.layer, self.recipe, functools.partial(self.best_images, some))
             made, complete = climb(
                 self.layer, numbers, self.recipe, self.bar, leak=remedy.leak, start=start
             )
@@ -164,7 +187,7 @@ class Rescue:
         # However little the answer to a real image is, the filter is not dead.
         climbed, real = (
             judge(self.layer, [old.filter], image, old.history[:, None], self.recipe, floor=0)[0]
-            for image in (old.image[None], self.best_images([row]))
+            for image in (old.image[None], self.best_images([row], self.recipe.size))
         )
         if not climbed.activation > real.activation:  # less, or not a number
             how = "which is a real image; no ascent does better"

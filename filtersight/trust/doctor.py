@@ -19,7 +19,7 @@ from tqdm import tqdm
 from filtersight.ascent.climb import climb, judge
 from filtersight.ascent.objective import copy_weights, leaky, private_copy, trouble
 from filtersight.ascent.recipe import recipe_for
-from filtersight.ascent.rescue import REMEDIES, real_answers, real_images
+from filtersight.ascent.rescue import REMEDIES, best_pieces, real_answers, real_images
 from filtersight.basics.checks import Size, two_digits
 from filtersight.basics.figures import FilterPicture, grid, mimebundle
 from filtersight.basics.images import random_image, tiled_to
@@ -284,6 +284,6 @@ def each_remedy(
     bar.total += recipe.steps * (1 + len(REMEDIES))
     tried = {"the clear recipe": picture_of(layer, number, recipe, bar)}
     for remedy in REMEDIES:
-        start = remedy.start(recipe, 1, lambda: real)
+        start = remedy.start(layer, recipe, lambda size: best_pieces(layer, [number], real, size))
         tried[remedy.name] = picture_of(layer, number, recipe, bar, start=start, leak=remedy.leak)
     return {name: judged_leniently(layer, picture, recipe) for name, picture in tried.items()}
