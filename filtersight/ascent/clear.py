@@ -148,7 +148,8 @@ class Climber:
             tape.watch(seen)
             activation = self.objective(seen, filters)
         # The gradient goes the same way back, to the waves.
-        gradient = transformed(tamed(tape.gradient(activation, seen)), move.inverses)
+        gradient = tape.gradient(activation, seen, unconnected_gradients="zero")
+        gradient = transformed(tamed(gradient), move.inverses)
         gradient = tf.roll(gradient, -move.rolls, axis=(1, 2)) * brightness * (1 - brightness)
         gradient = to_logits_back(gradient, weights)
         fine = tf.math.is_finite(activation)

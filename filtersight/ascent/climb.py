@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from filtersight.ascent.clear import SMALLEST_TILE, Climber, ascend_waves
-from filtersight.ascent.objective import may_break, trouble
+from filtersight.ascent.objective import dead_end, may_break, trouble
 from filtersight.ascent.plain import ascend_pixels, graph_key
 from filtersight.ascent.recipe import start_image
 from filtersight.ascent.waves import CLASS, SHAPE, TEXTURE, random_spectrum
@@ -147,7 +147,7 @@ def judge(
         if status == "dead" and (
             not np.isfinite(answers[row, number]) or any(map(may_break, layer.network.operations))
         ):
-            where = trouble(layer, number, pixels[row])
+            where = trouble(layer, number, pixels[row]) or dead_end(layer, number, pixels[row])
             reason += f": {where}" if where else ""
         made = dataclasses.replace(
             recipe, filter=number, stop_after=len(past) if len(past) < recipe.steps else None
