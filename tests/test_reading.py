@@ -346,7 +346,7 @@ def test_colours_in_lab_are_those_of_its_definition():
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     colours = Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8))
     in_lab = ImageCms.profileToProfile(colours, srgb, lab, outputMode="LAB")
-    light = np.asarray(in_lab)[..., 0] * 100 / 255
+    light = np.asarray(in_lab)[..., 0] / 255 * 100
     a, b = np.moveaxis(np.asarray(in_lab)[..., 1:].astype(np.int8).astype(float), -1, 0)
     t = np.stack(
         [(light + 16) / 116 + a / 500, (light + 16) / 116, (light + 16) / 116 - b / 200], -1
