@@ -144,6 +144,13 @@ def test_an_answer_that_never_is_a_number_is_dead_for_the_true_reason(name, tmp_
     assert np.isnan(score.activation) and np.isnan(score.robustness) and score.rank == 4
     diagnosis = helpers.diagnose(model, "two", 0, size=32)
     assert diagnosis.verdict == "dead" and reason in str(diagnosis)
+    for text in (
+        str(score),
+        str(diagnosis),
+        *(axes.get_title() for axes in diagnosis.figure().axes),
+    ):
+        assert "nan" not in text and "inf " not in text
+    assert "no finite number" in str(score) and "it answers no number" in str(diagnosis)
     if name == "quotient":  # there are images of which the logarithm is finite
         assert "never a finite number" in str(diagnosis)
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
