@@ -27,6 +27,7 @@ from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.legacy.saving import legacy_h5_format as h5_format
 from keras.src.ops import core, image, linalg, math, nn
 from keras.src.ops import numpy as numeric
+from keras.src.saving import serialization_lib
 from keras.src.utils.naming import to_snake_case
 
 L = keras.layers
@@ -348,7 +349,8 @@ def lambda_of(config: dict) -> keras.layers.Layer:
         function = {"class_name": "__lambda__", "config": value}
     more = {key: config[key] for key in ("arguments", "dtype") if config.get(key)}
     name = plain_name(config["name"])
-    return L.Lambda.from_config({"name": name, "function": function} | more)
+    safe = serialization_lib.in_safe_mode() is not False  # None, if nobody said anything
+    return L.Lambda.from_config({"name": name, "function": function} | more, safe_mode=safe)
 
 
 # ---------------------------------------------------------------- models
