@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import dataclasses
 import io
 import random
 import re
 
+import cv2
+import keras
 import numpy as np
 import psutil
 import pytest
@@ -660,3 +663,29 @@ def test_two_hundred_random_moves(model):
         assert len(asyncio.all_tasks()) == 1
 
     drive(model, scenario)
+
+
+def test_the_sizes_offered_are_those_that_the_layer_takes():
+    fixed = keras.Sequential(
+        [keras.Input((48, 96, 3)), keras.layers.Flatten(), keras.layers.Dense(2, name="d")]
+    )
+    made = explorer_module.Explorer(fixed, recipe="clear", size=None, seed=0)
+    assert made.size.options == (("48 × 96 pixels", (48, 96)),)
+    tile = made.sheet
+    picture = made.still
+    tile.show({picture.filter: dataclasses.replace(picture, image=np.zeros((48, 96, 3), np.uint8))})
+    data = tile.tile_images.value.partition("base64,")[2].partition(")")[0]
+    drawn = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 1)
+    left = picture.filter * 56  # twice as wide as high: bright above and below, dark in the middle
+    assert drawn[:10, left : left + 56].min() > 200 and drawn[20:36, left : left + 56].max() < 50
+    made.close()
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 3, name="near")(inputs)
+    far = keras.layers.Conv2D(2, 3, dilation_rate=50, name="far")(x)  # needs 103 pixels
+    made = explorer_module.Explorer(keras.Model(inputs, far), recipe="clear", size=64, seed=0)
+    made.iterations.value = 1
+    assert [size for _, size in made.size.options] == [64, 96, 128, 192, 256, 384]
+    made.layer.value = "far"
+    assert [size for _, size in made.size.options] == [128, 192, 256, 384]
+    assert made.result.image.shape == (128, 128, 3)
+    made.close()

@@ -40,9 +40,26 @@ def test_a_network_of_keras_2_answers_as_it_did(path):
     model = load.load_model(path)
     found = np.asarray(model(images, training=False))
     assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
-    for layer in helpers.conv_layers(model)[-1:]:  # `timed` has none that stands alone
+    for layer in helpers.conv_layers(model)[-1:]:  # some have none that stands alone
         [picture] = helpers.visualize(model, layer, [0], steps=2, size=32, rescue=False)
         assert np.isfinite(picture.activation) and np.ptp(picture.image) > 0
+
+
+def test_weights_that_find_no_place_are_not_left_as_they_were(tmp_path):
+    """Without this the network would answer with random weights, and nobody would know."""
+    path = tmp_path / "lost.keras"
+    with zipfile.ZipFile(FOLDER / "pieces.keras") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            if name != "model.weights.h5":
+                new.writestr(name, old.read(name))
+        weights = tmp_path / "weights.h5"
+        weights.write_bytes(old.read("model.weights.h5"))
+        with h5py.File(weights, "r+") as file:
+            layers = file["layers" if "layers" in file else "_layer_checkpoint_dependencies"]
+            layers["rnn/cell"].move("cells", "elsewhere")
+        new.write(weights, "model.weights.h5")
+    with pytest.raises(ValueError, match=r"written by Keras 2\.15.*weights of its layer 'rnn'"):
+        load.load_model(path)
 
 
 def test_a_network_of_keras_2_in_float16_stays_so():

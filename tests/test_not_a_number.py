@@ -144,6 +144,13 @@ def test_an_answer_that_never_is_a_number_is_dead_for_the_true_reason(name, tmp_
     assert np.isnan(score.activation) and np.isnan(score.robustness) and score.rank == 4
     diagnosis = helpers.diagnose(model, "two", 0, size=32)
     assert diagnosis.verdict == "dead" and reason in str(diagnosis)
+    for text in (
+        str(score),
+        str(diagnosis),
+        *(axes.get_title() for axes in diagnosis.figure().axes),
+    ):
+        assert "nan" not in text and "inf " not in text
+    assert "no finite number" in str(score) and "it answers no number" in str(diagnosis)
     if name == "quotient":  # there are images of which the logarithm is finite
         assert "never a finite number" in str(diagnosis)
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -213,3 +220,70 @@ def test_a_curve_with_gaps_has_points_everywhere():
     drawn = curve(np.array([1.0, np.nan, 2.0, np.inf]), 4)
     points = drawn.partition('points="')[2].partition('"')[0].split()
     assert len(points) == 4 and not any("n" in point for point in points)
+
+
+class Stopped(L.Layer):
+    def call(self, x):
+        return tf.stop_gradient(x)
+
+
+DEAD_ENDS = {  # by the name of the layer in which the gradient ends
+    "stop_gradient": keras.ops.stop_gradient,
+    "stopped": Stopped(name="stopped"),
+    "way": own(tf.stop_gradient),
+    "sign": L.Activation(tf.sign, name="sign"),
+    "floor": keras.ops.floor,
+    "argmax": lambda x: keras.ops.cast(keras.ops.argmax(x, -1), "float32")[..., None],
+}
+
+
+@pytest.mark.parametrize("name", DEAD_ENDS)
+def test_where_no_gradient_leads_to_the_image_the_layer_is_named(name):
+    way = DEAD_ENDS[name]
+    model = network((lambda x: way(x - 0.1)) if name == "sign" else way)
+    ends = f"the gradient ends in layer {name}"
+    for recipe, layer in (("plain", "two"), ("clear", "dense")):
+        [picture] = helpers.visualize(model, layer, [0], recipe=recipe, **CALL)
+        assert picture.status == "dead" and picture.reason.endswith(ends)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for explained in (why.attributions, why.grad_cam):
+        keywords = {"layer": "one", "image": image, "target": 0}
+        with pytest.raises(ValueError, match=f"{ends}; .* occlusion"):
+            explained(model, **keywords)
+    assert why.occlusion(model, image, 0).any()
+    # Behind it there is a gradient: the answer is linear in these maps.
+    shares = why.attributions(model, "two", image, 0)
+    maps = np.asarray(Layer(model, "two").network(image[None].astype("f4")))[0].mean(axis=(0, 1))
+    assert np.allclose(shares, maps * np.asarray(model.get_layer("dense").kernel)[:, 0], atol=1e-6)
+
+
+def test_rescue_doctor_and_explorer_say_where_the_gradient_ends(tmp_path):
+    model = network(own(tf.stop_gradient))
+    ends = "the gradient ends in layer way"
+    [picture] = helpers.visualize(model, "two", [0], size=32, steps=2)
+    assert picture.status == "rescued"
+    assert picture.reason.endswith(f"which is a real image: {ends}")
+    assert ends in str(helpers.diagnose(model, "two", 0, size=32))
+    assert np.isfinite(helpers.scores(model, [picture])[0].robustness)
+    made = Explorer(model, recipe="clear", size=32, seed=0)
+    made.iterations.value = 3
+    made.layer.value = "two"
+
+    async def pressed():
+        made.run_or_stop(made.button)
+        await made.task
+
+    asyncio.run(pressed())
+    assert made.result.status == "dead" and ends in made.facts.value
+    made.close()
+    drawn = helpers.atlas(model, tmp_path / "atlas", ["two"], steps=2, size=32, rescue=False)
+    assert all(ends in each.reason for each in drawn.entries)
+
+
+def test_an_activation_without_a_gradient_is_climbed_by_the_leak():
+    """Plain ascent cannot move; the clear recipe lets a tenth of the gradient through the filter's own."""
+    model = network(L.Identity(), last=tf.sign)
+    [plain_one] = helpers.visualize(model, "two", [0], recipe="plain", **CALL)
+    assert plain_one.status == "dead" and "ends in layer two" in plain_one.reason
+    [clear_one] = helpers.visualize(model, "two", [0], recipe="clear", **CALL)
+    assert clear_one.status == "alive" and clear_one.activation > plain_one.activation + 0.5

@@ -9,10 +9,12 @@ import re
 import traceback
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keras.src.dtype_policies.dtype_policy import QUANTIZATION_MODES
 from test_ascent import ANYTHING
 from test_networks import noise
 from test_odd_networks import after, chain
@@ -378,39 +380,85 @@ def scale_and_dense(kind):
     )
 
 
+def dense_by_hand(mode, was, now, values):
+    """What a Dense layer gives if it computes as `mode` says, before its activation, and how exactly.
+
+    `was` is the layer before, `now` as it is. int8: each row and each column in 255 steps, of which one may
+    be missed by a hair; float8: numbers of four bits. What weights int4 and gptq leave, the layer itself
+    says of single inputs; some versions take inputs in 255 steps, too.
+    """
+    kernel, bias = map(np.asarray, was.get_weights())
+    row = np.abs(values).max(axis=-1, keepdims=True) / 127
+    if mode == "float8":
+        short = [each.astype(ml_dtypes.float8_e4m3fn).astype("f4") for each in (values, kernel)]
+        return short[0] @ short[1] + bias.astype(ml_dtypes.bfloat16).astype("f4"), 1e-5
+    if mode == "int8":
+        column = np.abs(kernel).max(axis=0, keepdims=True) / 127
+        exact = np.round(values / row) @ np.round(kernel / column)
+        return exact * row * column + bias, 1e-5 + row * np.abs(kernel).max(axis=0)
+    activation, now.activation = now.activation, keras.activations.linear
+    kernel = np.asarray(now(np.eye(len(kernel), dtype="f4"))) - bias
+    now.activation = activation
+    return values @ kernel + bias, 1e-5 + row / 2 * np.abs(kernel).sum(axis=0)
+
+
+def quantise(model, mode):
+    """`model.quantize(mode)`; "gptq" layer by layer, as Keras does it for networks of text only."""
+    if mode != "gptq":
+        model.quantize(mode)
+        return
+    from keras.src.quantizers.gptq import GPTQ
+
+    config = keras.quantizers.GPTQConfig(dataset=[0], tokenizer=lambda text: text, group_size=32)
+    for name in ("hidden", "answer"):
+        layer = model.get_layer(name)
+        values = keras.Model(model.inputs, layer.input)(noise(8, 16, 16, 3, seed=3).astype("f4"))
+        layer.quantize("gptq", config=config)
+        helper = GPTQ(layer, config)
+        helper.update_hessian_with_batch(values)
+        helper.quantize_and_correct_layer()
+
+
 @pytest.mark.parametrize("kind", ["conv", "flat"])
-@pytest.mark.parametrize(("mode", "off"), [("int8", 0.03), ("int4", 0.15), ("float8", 0.15)])
-def test_quantised_networks_give_what_they_gave_before(kind, mode, off):
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8", "gptq"])
+def test_quantised_networks_give_what_they_say_and_no_more(kind, mode):
     model, quantised = scale_and_dense(kind), scale_and_dense(kind)
-    quantised.quantize(mode)
+    if mode not in QUANTIZATION_MODES:
+        pytest.skip(f"this Keras has no {mode}")
+    quantise(quantised, mode)
     images = noise(4, 16, 16, 3)
-    for layer in ("hidden", "answer"):
-        before, now = (helpers.activations(m, layer, images) for m in (model, quantised))
-        part = keras.Model(quantised.inputs, quantised.get_layer(layer).output)
-        assert np.allclose(now, part(images.astype("f4")), rtol=1e-4, atol=1e-5)
-        assert np.abs(now - before).max() <= off * np.abs(before).max()
-        for precision in ("float32", "bfloat16"):
-            for recipe in ("clear", "plain"):
-                (picture,) = helpers.visualize(
-                    quantised, layer, [1], **CALL | {"recipe": recipe, "precision": precision}
-                )
-                (old,) = helpers.visualize(
-                    model, layer, [1], **CALL | {"recipe": recipe, "precision": precision}
-                )
-                scale = max(1.0, np.abs(old.history).max())
-                assert np.abs(picture.history - old.history).max() <= off * scale
-                assert np.isfinite(picture.history).all() and len(picture.history) == 2
-    assert why.predictions(quantised, images[0], top=1)[0].number == int(
-        np.argmax(quantised(images[:1].astype("f4")))
-    )
-    if kind == "conv":
-        before = why.attributions(model, "c", images[0], 0)
-        if mode == "float8":
-            with pytest.raises(ValueError, match="explain the network as it was before"):
-                why.attributions(quantised, "c", images[0], 0)
-        else:
-            now = why.attributions(quantised, "c", images[0], 0)
-            assert np.abs(now - before).max() <= 2 * off * np.abs(before).max()
+    before = keras.Model(model.inputs, model.get_layer("hidden").input)
+
+    def both(name):
+        return model.get_layer(name), quantised.get_layer(name)
+
+    hidden, off = dense_by_hand(mode, *both("hidden"), np.asarray(before(images.astype("f4"))))
+    found = helpers.activations(quantised, "hidden", images)
+    assert (np.abs(found - np.maximum(hidden, 0)) <= off).all()
+    values, off = dense_by_hand(mode, *both("answer"), found)
+    last = Layer(quantised, "answer").objective
+    given = np.asarray(keras.Model(last.image, last.output)(images.astype("f4")))
+    assert (np.abs(given - values) <= off).all()
+    probabilities = np.exp(given) / np.exp(given).sum(axis=-1, keepdims=True)
+    assert np.allclose(helpers.activations(quantised, "answer", images), probabilities, atol=1e-6)
+
+    start = np.asarray(before(helpers.random_image(16)[None]))
+    at_start, off = dense_by_hand(mode, *both("hidden"), start)
+    for precision, more in (("float32", 1e-4), ("bfloat16", 0.1)):
+        call = CALL | {"precision": precision}
+        (picture,) = helpers.visualize(quantised, "hidden", [1], recipe="plain", **call)
+        room = np.broadcast_to(off, at_start.shape)[0, 1] + more * np.abs(at_start).max()
+        assert abs(picture.history[0] - max(at_start[0, 1], 0)) <= room
+        (picture,) = helpers.visualize(quantised, "answer", [1], recipe="clear", **call)
+        again = quantised(picture.image[None].astype("f4"))[0, 1]
+        assert np.isfinite(picture.history).all()
+        assert picture.activation == pytest.approx(float(again), rel=1e-4)
+    if kind == "conv" and mode == "float8":
+        with pytest.raises(ValueError, match="explain the network as it was before"):
+            why.attributions(quantised, "c", images[0], 0)
+    elif kind == "conv":
+        shares, was = (why.attributions(each, "c", images[0], 0) for each in (quantised, model))
+        assert np.corrcoef(shares, was)[0, 1] > 0.95
         assert helpers.diagnose(quantised, "c", 0, size=16).layer == "c"
 
 

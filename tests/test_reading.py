@@ -341,6 +341,27 @@ def test_colours_look_as_their_profile_says():
     assert np.array_equal(read_image(saved(one)), (IN_RGB > 127) * np.uint8(255))
 
 
+def test_colours_in_lab_are_those_of_its_definition():
+    """CIE 1976, white D50, then sRGB (IEC 61966-2-1, adapted by Bradford)."""
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    colours = Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    in_lab = ImageCms.profileToProfile(colours, srgb, lab, outputMode="LAB")
+    light = np.asarray(in_lab)[..., 0] / 255 * 100
+    a, b = np.moveaxis(np.asarray(in_lab)[..., 1:].astype(np.int8).astype(float), -1, 0)
+    t = np.stack(
+        [(light + 16) / 116 + a / 500, (light + 16) / 116, (light + 16) / 116 - b / 200], -1
+    )
+    xyz = np.where(t > 6 / 29, t**3, (t - 4 / 29) * 3 * (6 / 29) ** 2) * [0.9642, 1, 0.8252]
+    to_rgb = [
+        [3.13386, -1.61687, -0.49061],
+        [-0.97877, 1.91614, 0.03345],
+        [0.07195, -0.22899, 1.40524],
+    ]
+    linear = np.clip(xyz @ np.transpose(to_rgb), 0, 1)
+    rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+    assert np.abs(read_image(saved(in_lab, "TIFF")) - rgb).max() <= 1.6
+
+
 def test_of_several_pages_the_first_is_taken():
     pages = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     for kind in ("PNG", "TIFF", "WEBP"):

@@ -1,5 +1,6 @@
 """What surrounds the course: Keras' settings, packages, TensorFlow's switches, and files in the way."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -105,6 +106,28 @@ def test_a_readers_file_that_hides_a_package(tmp_path):
     (tmp_path / "numpy.py").write_text("mine = 1\n")
     last = imported(tmp_path).stderr.splitlines()[-1]
     assert last.startswith("ImportError: ") and "numpy.py hides the package numpy" in last
+
+
+def test_keras_that_was_loaded_anew(monkeypatch):
+    """As keras.config.set_backend() leaves it."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(2, 3, name="c")])
+    monkeypatch.setitem(sys.modules, "keras", types.ModuleType("keras"))
+    for call in (lambda: helpers.load_model(model), lambda: helpers.describe(model)):
+        with pytest.raises(ValueError, match=r"^Keras was loaded anew, as .*set_backend\(\)"):
+            call()
+
+
+@pytest.mark.parametrize(("package", "module"), [("numpy", "numpy"), ("pillow", "PIL")])
+def test_a_readers_folder_that_hides_a_package(tmp_path, package, module, monkeypatch):
+    folder = tmp_path / module
+    folder.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, module)
+    course.check_package(package, "1.0")  # without __init__.py it hides nothing
+    (folder / "__init__.py").write_text("mine = 1\n")
+    importlib.invalidate_caches()
+    with pytest.raises(ImportError, match=rf"^the folder .*{module} hides the package {package} "):
+        course.check_package(package, "1.0")
 
 
 def test_a_chapter_is_what_it_is_whatever_keras_own_file_says(tmp_path):

@@ -150,7 +150,7 @@ class Climber:
             tape.watch(seen)
             activation = self.objective(seen, filters)
             climbed = LOSS_SCALE * activation if self.may_overflow else activation
-        gradient = tape.gradient(climbed, seen)
+        gradient = tape.gradient(climbed, seen, unconnected_gradients="zero")
         if self.may_overflow:  # the history tells of a gradient that does, too
             fine = tf.reduce_all(tf.math.is_finite(gradient), axis=(1, 2, 3))
             activation = tf.where(fine, activation, np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from filtersight.ascent.clear import COARSE_SHARE, SMALLEST_TILE, Climber, ascend_waves
-from filtersight.ascent.objective import may_break, trouble
+from filtersight.ascent.objective import dead_end, may_break, trouble
 from filtersight.ascent.plain import ascend_pixels, graph_key
 from filtersight.ascent.recipe import start_image
 from filtersight.ascent.waves import CLASS, SHAPE, TEXTURE, random_spectrum
@@ -191,7 +191,7 @@ def judge(
         if status == "dead" and (
             not np.isfinite(answers[row, number]) or any(map(may_break, layer.network.operations))
         ):
-            where = trouble(layer, number, pixels[row])
+            where = trouble(layer, number, pixels[row]) or dead_end(layer, number, pixels[row])
             reason += f": {where}" if where else ""
         if recipe.precision == "float16" and not np.isfinite(past).all():
             reason += "; done in float32, for float16 overflowed"

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -70,7 +71,7 @@ def leaky(activation: Callable, slope: float = 0.1) -> Callable:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = activation(x)
-        derivative = finite(tape.gradient(y, x))
+        derivative = finite(tape.gradient(y, x, unconnected_gradients="zero"))
         return y, lambda dy: dy * tf.maximum(derivative, tf.cast(slope, dy.dtype))
 
     return forward
@@ -156,11 +157,19 @@ def tamed(gradient):
     return tf.where(largest > 1e15, gradient / largest, gradient)
 
 
-def trouble(layer: Layer, number: int, image: np.ndarray) -> str | None:
-    """Where the answer of a filter to an image (height, width, channels), or its gradient, stops being a number.
+class Passes(NamedTuple):
+    """A filter's answer to an image, forwards through the layers, and the gradient of it, back."""
 
-    In words, None if nowhere.
-    """
+    names: list[str]  # of the layers up to the filter's own, from the image on
+    maps: list[tf.Tensor]  # what each of them gives out
+    activation: tf.Tensor  # ()
+    gradients: list[tf.Tensor]  # for the image, then for each of `maps`
+    tape: tf.GradientTape
+    pixels: tf.Tensor
+
+
+def passes(layer: Layer, number: int, image: np.ndarray) -> Passes:
+    """Forwards and back for a filter and an image (height, width, channels)."""
 
     def build() -> tuple[list[str], keras.Model]:
         parts = layer.all_parts
@@ -169,16 +178,26 @@ def trouble(layer: Layer, number: int, image: np.ndarray) -> str | None:
 
     names, every = layer.flat.once(("every", layer.name), build)
     pixels = tf.constant(image, tf.float32)[None]
-    with tf.GradientTape() as tape:
+    # Variables are not watched: quantised layers have no gradient for theirs.
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(pixels)
         maps = keras.tree.flatten(every(pixels, training=False))
         activation = tf.reduce_mean(tf.cast(maps[-1][..., number], tf.float32))
+    gradients = tape.gradient(activation, [pixels, *maps], unconnected_gradients="zero")
+    return Passes(names, maps, activation, gradients, tape, pixels)
+
+
+def trouble(layer: Layer, number: int, image: np.ndarray) -> str | None:
+    """Where the answer of a filter to an image (height, width, channels), or its gradient, stops being a number.
+
+    In words, None if nowhere.
+    """
+    names, maps, activation, gradients, *_ = passes(layer, number, image)
     if not np.isfinite(activation):
         found = [pair for pair in zip(names, maps, strict=True) if not np.isfinite(pair[1]).all()]
         name, values = found[0] if found else (layer.name, maps[-1])
         what = "not a number" if np.isnan(values).any() else "infinite"
         return f"in layer {name} values are {what}"
-    gradients = tape.gradient(activation, [pixels, *maps], unconnected_gradients="zero")
     broken = [not np.isfinite(each).all() for each in gradients]
     # From the end: the first place where it is broken hangs on the layer after it.
     place = max((place for place, each in enumerate(broken) if each), default=None)
@@ -189,6 +208,31 @@ def trouble(layer: Layer, number: int, image: np.ndarray) -> str | None:
     takers = [name for name in names[place:] if any(each is source for each in parts[name].inputs)]
     taker = takers[0] if takers else layer.name
     return f"the gradient is not a number in layer {taker}"
+
+
+def dead_end(layer: Layer, number: int, image: np.ndarray) -> str | None:
+    """Which layer lets no gradient through, as tf.stop_gradient, a sign and rounding do, in words.
+
+    None if the gradient for the image (height, width, channels) reaches it, or if it ends in a layer that
+    has one elsewhere, as a silent ReLU has.
+    """
+    if not any(map(may_break, layer.network.operations)):
+        return None
+    names, maps, _, gradients, tape, pixels = passes(layer, number, image)
+    if np.any(gradients[0]):
+        return None
+    parts, needed = layer.all_parts, {id(each) for each in layer.network.operations}
+    behind = {id(layer.part.image)}  # tensors from which a gradient comes back to the image
+    for name, values in zip(names, maps, strict=True):
+        part = parts[name]
+        if not values.dtype.is_floating or tape.gradient(values, pixels) is None:
+            if id(part.layer) in needed and behind & {id(each) for each in part.inputs}:
+                return f"the gradient ends in layer {name}"
+        else:
+            behind.add(id(part.output))
+    arrived = [name for name, each in zip(names, gradients[1:], strict=True) if np.any(each)]
+    name = arrived[0] if arrived else layer.name
+    return f"the gradient ends in layer {name}" if may_break(parts[name].layer) else None
 
 
 def private_copy(network: keras.Model, precision: str, *, leak: bool = False) -> keras.Model:

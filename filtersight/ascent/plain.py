@@ -21,8 +21,8 @@ def gradient_step(network, images, filters, step_size):
     `step_size` in grey levels. Each image moves along the gradient of its filter's mean activation,
     scaled to a root mean square of 1, so that a step changes pixels by `step_size` grey levels on
     average however steep the hill is (Erhan et al. 2009; the scaling: Chollet 2016). A filter that
-    is silent everywhere has no gradient, and its image stays. Of a gradient that is not a number
-    somewhere, the rest counts.
+    is silent everywhere has no gradient, and its image stays; so does one behind a layer that lets none
+    through. Of a gradient that is not a number somewhere, the rest counts.
 
     Returns the new images and the activations (n,) of the old ones.
     """
@@ -32,7 +32,7 @@ def gradient_step(network, images, filters, step_size):
             network(images, training=False), axis=(1, 2)
         )  # (n, filters of the layer)
         activation = tf.gather(means, filters, batch_dims=1)  # (n,)
-    gradient = tamed(tape.gradient(activation, images))
+    gradient = tamed(tape.gradient(activation, images, unconnected_gradients="zero"))
     size = tf.sqrt(tf.reduce_mean(gradient**2, axis=(1, 2, 3), keepdims=True))
     return images + step_size * tf.math.divide_no_nan(gradient, size), activation
 

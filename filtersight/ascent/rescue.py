@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from filtersight.ascent.climb import Start, climb, judge
+from filtersight.ascent.objective import dead_end
 from filtersight.ascent.waves import random_spectrum, to_spectra
 from filtersight.basics.checks import Size, sides
 from filtersight.basics.figures import FilterPicture
@@ -176,7 +177,9 @@ class Rescue:
                 self.layer, numbers, self.recipe, self.bar, leak=remedy.leak, start=start
             )
             for row, picture in zip(some, made, strict=True):
-                self.pictures[row] = better(self.pictures[row], picture, f"after {remedy.name}")
+                where = dead_end(self.layer, picture.filter, picture.image) if remedy.real else None
+                how = f"which is a real image: {where}" if where else f"after {remedy.name}"
+                self.pictures[row] = better(self.pictures[row], picture, how)
             if not complete:
                 return False
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
@@ -79,5 +80,10 @@ def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
 
 
 def two_digits(value: float) -> str:
-    """A number rounded to two digits, as 170, 2.1, 0.00052: what holds on other processors too."""
+    """A number rounded to two digits, as 170, 2.1, 0.00052: what holds on other processors too.
+
+    "no number" where it is not a finite one.
+    """
+    if not math.isfinite(value):
+        return "no number"
     return f"{float(f'{value:.2g}'):g}"

@@ -48,14 +48,21 @@ def check_package(name: str, least: str) -> None:
     found = importlib.util.find_spec(module)
     if found is None:
         raise ImportError(f"the package {name} is missing: {INSTALL}")
-    if found.origin and Path(found.origin).stem == module:  # not its __init__.py
+    place = Path(found.origin or module).resolve()
+    if place.stem == module:  # not its __init__.py
         raise ImportError(
-            f"{found.origin} hides the package {name} from Python: give that file another name"
+            f"{place} hides the package {name} from Python: give that file another name"
         )
     try:
-        version = importlib.metadata.version(name)
+        installed = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:  # of another name, as tensorflow-cpu is
         return
+    true = Path(str(installed.locate_file(module))).resolve()
+    if place.parent != true and true.is_dir():
+        raise ImportError(
+            f"the folder {place.parent} hides the package {name} from Python: give it another name"
+        )
+    version = importlib.metadata.version(name)
     if numbers(version) < numbers(least):
         raise ImportError(
             f"{name} {version} is too old, the course needs {least} or later: {INSTALL}"

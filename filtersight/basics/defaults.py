@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import keras
@@ -31,7 +32,12 @@ def keras_defaults() -> Iterator[None]:
 
 
 def check_tensorflow() -> None:
-    """ValueError if TensorFlow was told to compute nothing at once, or would wait for ever."""
+    """ValueError if TensorFlow was told to compute nothing at once, would wait for ever, or has no Keras any more."""
+    if sys.modules.get("keras") is not keras:
+        raise ValueError(
+            "Keras was loaded anew, as keras.config.set_backend() does it, and no network made before works "
+            "any more: leave that out, and start Python (in Jupyter: the kernel) again"
+        )
     if not tf.compat.v1.executing_eagerly_outside_functions():
         raise ValueError(
             "TensorFlow's eager execution is off, by tf.compat.v1.disable_eager_execution(), "

@@ -127,19 +127,22 @@ def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
     return images[..., np.arange(channels) % 3]
 
 
+def squared(rgb: np.ndarray) -> np.ndarray:
+    """The image (h, w, 3) uint8 in the middle of a white square, if it is not square itself."""
+    rows, columns = rgb.shape[:2]
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square = np.full((side, side, 3), 255, np.uint8)
+    square[top : top + rows, left : left + columns] = rgb
+    return square
+
+
 def encode_jpeg(image: np.ndarray, height: int, width: int | None = None) -> bytes:
     """The picture (h, w, channels) uint8 as a JPEG file of `height` by `width` pixels.
 
     Without `width` it is square; what is not keeps its shape, on white.
     """
-    rgb = visible(image)
-    rows, columns = rgb.shape[:2]
-    if width is None and rows != columns:
-        side = max(rows, columns)
-        top, left = (side - rows) // 2, (side - columns) // 2
-        square = np.full((side, side, 3), 255, np.uint8)
-        square[top : top + rows, left : left + columns] = rgb
-        rgb = square
+    rgb = visible(image) if width else squared(visible(image))
     large = cv2.resize(rgb, (width or height, height), interpolation=cv2.INTER_CUBIC)
     coded = cv2.imencode(".jpg", large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return coded.tobytes()

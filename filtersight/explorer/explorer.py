@@ -24,7 +24,7 @@ from filtersight.ascent.climb import frames, judge
 from filtersight.ascent.plain import graph_key
 from filtersight.ascent.recipe import RECIPES, recipe_for, start_image
 from filtersight.ascent.visualize import visualize
-from filtersight.basics.checks import pixels_text, sides
+from filtersight.basics.checks import Size, pixels_text, sides
 from filtersight.basics.figures import FilterPicture, grid, show_widget
 from filtersight.basics.images import encode_jpeg
 from filtersight.basics.recipe import Recipe, Settings
@@ -55,6 +55,12 @@ def end_older(explorer: Explorer) -> None:
             each.close()
         explorers = []
     _of_cell[cell] = (shell.execution_count, [*explorers, explorer])
+
+
+def size_options(layer: Layer, size: Size) -> list[tuple[str, Size]]:
+    """The sizes to choose from, each with its text: `size`, and those of SIZES that the layer takes."""
+    sizes = {*filter(layer.fits, SIZES), size}
+    return [(f"{pixels_text(each)} pixels", each) for each in sorted(sizes, key=sides)]
 
 
 class Explorer(widgets.VBox):
@@ -121,10 +127,7 @@ class Explorer(widgets.VBox):
         )
         self.size = widgets.Dropdown(
             description="image size",
-            options=[
-                (f"{pixels_text(size)} pixels", size)
-                for size in sorted({*SIZES, recipe.size}, key=sides)
-            ],
+            options=size_options(Layer(self.model, recipe.layer), recipe.size),
             value=recipe.size,
             layout=row,
         )
@@ -211,6 +214,13 @@ class Explorer(widgets.VBox):
         """Gives the filter slider the range of the chosen layer, and starts."""
         # A number that the layer does not have is cut to its last, and that starts by itself.
         count = filter_count(self.model, change["new"])
+        layer, size = self.chosen_layer(), self.size.value
+        if not layer.fits(*sides(size)):
+            size = layer.usual_size()
+        options = size_options(layer, size)
+        if options != list(self.size.options):
+            self.size.options = options
+            self.size.value = size
         self.filter.max = count - 1
         self.sheet.begin(count)
         self.restart()

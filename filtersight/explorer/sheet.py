@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from filtersight.basics.figures import FilterPicture
-from filtersight.basics.images import encode_jpeg, visible
+from filtersight.basics.images import encode_jpeg, squared, visible
 
 PAGE, ROW, TILE = 64, 8, 56  # filters on a page; in a row of the image they are cut from; pixels
 
@@ -90,7 +90,7 @@ class Sheet(widgets.VBox):
                 continue
             top, left = place // ROW * TILE, place % ROW * TILE
             sheet[top : top + TILE, left : left + TILE] = cv2.resize(
-                visible(done[number].image), (TILE, TILE), interpolation=cv2.INTER_AREA
+                squared(visible(done[number].image)), (TILE, TILE), interpolation=cv2.INTER_AREA
             )
             name = f"{number} dead" if done[number].status == "dead" else f"{number}"
             if self.tiles[place].description != name:

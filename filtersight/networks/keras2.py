@@ -9,11 +9,11 @@ Keras, which refuses it unless `keras.config.enable_unsafe_deserialization()` wa
 from __future__ import annotations
 
 import base64
+import functools
 import inspect
 import io
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -23,9 +23,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.legacy.saving import legacy_h5_format as h5_format
 from keras.src.ops import core, image, linalg, math, nn
 from keras.src.ops import numpy as numeric
+from keras.src.saving import serialization_lib
 from keras.src.utils.naming import to_snake_case
 
 L = keras.layers
@@ -46,8 +48,10 @@ CLASSES = {
     "StochasticDepth": StochasticDepth,
     "SyncBatchNormalization": L.BatchNormalization,
     "Convolution2D": L.Conv2D,
+    "CustomScaleLayer": CustomScaleLayer,
     "Deconvolution2D": L.Conv2DTranspose,
     "LayerScale": LayerScale,
+    "RandomCrop": L.Resizing,
     "ThresholdedReLU": L.ReLU,
 }
 CLASSES |= {  # that do nothing but in training
@@ -81,33 +85,21 @@ ACTIVATIONS = {"hard_sigmoid_of_keras2": hard_sigmoid_of_keras2, "softmax_v2": "
 
 # TensorFlow's functions, by their last name, as operations of Keras. Called as op(x), or op(x, y) …
 SAME = {
-    "add": ops.add,
-    "subtract": ops.subtract,
-    "sub": ops.subtract,
-    "multiply": ops.multiply,
-    "mul": ops.multiply,
-    "truediv": ops.true_divide,
-    "divide": ops.true_divide,
-    "realdiv": ops.true_divide,
-    "addv2": ops.add,
-    "biasadd": ops.add,
-    "maximum": ops.maximum,
-    "minimum": ops.minimum,
-    "negative": ops.negative,
-    "neg": ops.negative,
-    "pow": ops.power,
-    "abs": ops.abs,
-    "exp": ops.exp,
-    "sqrt": ops.sqrt,
-    "square": ops.square,
-    "tanh": ops.tanh,
-    "relu": ops.relu,
-    "relu6": ops.relu6,
-    "sigmoid": ops.sigmoid,
-    "silu": ops.silu,
-    "swish": ops.silu,
-    "clip_by_value": ops.clip,
-}
+    name: getattr(ops, operation)
+    for operation, names in {
+        "add": "add addv2 biasadd",
+        "subtract": "subtract sub",
+        "multiply": "multiply mul",
+        "true_divide": "truediv divide realdiv",
+        "maximum": "maximum",
+        "minimum": "minimum",
+        "negative": "negative neg",
+        "power": "pow",
+        "silu": "silu swish",
+        "clip": "clip_by_value",
+    }.items()
+    for name in names.split()
+} | {name: getattr(ops, name) for name in "abs exp sqrt square tanh relu relu6 sigmoid".split()}
 # … and others, by the arguments that TensorFlow names.
 OTHERS: dict[str, Callable] = {
     "softmax": lambda x, axis=-1: ops.softmax(x, -1 if axis is None else axis),
@@ -132,12 +124,16 @@ RAW = set(
     "LogSoftmax ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea MaxPool AvgPool LRN Rsqrt Log "
     "Log1p Softplus Softsign Elu Selu LeakyRelu Sign Floor Ceil Round FloorDiv FloorMod SquaredDifference Tile "
     "ReverseV2 DepthToSpace SpaceToDepth MatMul BatchMatMulV2 GatherV2 Sin Cos Reciprocal Identity Cumsum "
-    "ClipByValue Greater GreaterEqual Less LessEqual SelectV2 ArgMax Div DivNoNan Conv2D Fill Shape".split()
+    "ClipByValue Greater GreaterEqual Less LessEqual SelectV2 ArgMax Div DivNoNan Conv2D Fill Shape Slice "
+    "Equal NotEqual LogicalAnd LogicalOr LogicalNot OneHot StopGradient AdjustContrastv2 RGBToHSV HSVToRGB "
+    "ZerosLike OnesLike BroadcastTo Erf Split Unpack".split()
 )
 # Those of the graph that take any number of tensors, and how their settings are written.
 LISTS: dict[str, Callable] = {
     "ConcatV2": lambda values, more: ops.concatenate(values[:-1], int(values[-1])),
     "Pack": lambda values, more: ops.stack(values, more.get("axis", 0)),
+    "AddN": lambda values, more: functools.reduce(ops.add, values),
+    "Einsum": lambda values, more: ops.einsum(more["equation"], *values),
 }
 TYPES = {"DT_FLOAT": "float32", "DT_HALF": "float16", "DT_DOUBLE": "float64"}
 KINDS: dict[str, Callable] = {
@@ -160,6 +156,19 @@ class TensorFlowFunction(keras.Operation):
 
     def call(self, *arguments: Any, **keywords: Any) -> Any:
         return self.compute(*arguments, **keywords)
+
+    def compute_output_spec(self, *arguments: Any, **keywords: Any) -> Any:
+        given = keras.tree.map_structure(dense, (arguments, keywords))
+        return super().compute_output_spec(*given[0], **given[1])
+
+
+def dense(value: Any) -> Any:
+    """A tensor that is not sparse, as Keras believes the product with a number to be; else the value."""
+    return (
+        keras.KerasTensor(value.shape, value.dtype)
+        if isinstance(value, keras.KerasTensor)
+        else value
+    )
 
 
 def pure_function(path: str) -> Callable:
@@ -232,7 +241,7 @@ def of_keras2(settings: dict) -> dict:
 
 def build(config: dict) -> Built:
     """The layer or model that a configuration describes."""
-    kind, inner = config["class_name"], config["config"]
+    kind, inner = config["class_name"].removeprefix("Custom>"), config["config"]
     if isinstance(inner, list):  # a Sequential of the first Keras 2
         inner = {"name": "sequential", "layers": inner}
     if kind == "Sequential":
@@ -283,11 +292,15 @@ def layer_of(kind: str, config: dict, whole: dict) -> keras.Operation:
     if not known or kind in REFUSED:
         raise ValueError(f"Unknown layer: {kind!r}")
     config = translated(kind, config)
-    if constructor is L.Identity:
-        config = {"name": config["name"]}
+    if kind.startswith("Random"):  # of these only the crop does something but in training
+        crop = {"height", "width"} if kind == "RandomCrop" else set()
+        config = {key: config[key] for key in {"name", *crop}}
+        config |= {"crop_to_aspect_ratio": True} if crop else {}
     inner = [key for key in ("layer", "backward_layer", "cell") if config.get(key)]
     if inner:  # a wrapper
         return constructor(**config | {key: build(config[key]).thing for key in inner})
+    if "cells" in config:
+        return constructor(**config | {"cells": [build(each).thing for each in config["cells"]]})
     takes = inspect.signature(constructor).parameters
     if all(each.kind is not each.VAR_KEYWORD for each in takes.values()):
         config = {key: value for key, value in config.items() if key in takes or key not in BASE}
@@ -336,7 +349,8 @@ def lambda_of(config: dict) -> keras.layers.Layer:
         function = {"class_name": "__lambda__", "config": value}
     more = {key: config[key] for key in ("arguments", "dtype") if config.get(key)}
     name = plain_name(config["name"])
-    return L.Lambda.from_config({"name": name, "function": function} | more)
+    safe = serialization_lib.in_safe_mode() is not False  # None, if nobody said anything
+    return L.Lambda.from_config({"name": name, "function": function} | more, safe_mode=safe)
 
 
 # ---------------------------------------------------------------- models
@@ -434,10 +448,10 @@ class Graph:
         arguments, keywords = self.arguments(node)
         layer = self.layers[name]
         if layer["class_name"] == "TensorFlowOpLayer":
-            return raw_operation(layer["config"], listed(arguments[0]))
+            return named(raw_operation(layer["config"], listed(arguments[0])), name)
         if layer["class_name"] in TENSORFLOW:
             function = layer["config"].get("function") or "__operators__.getitem"
-            return tensorflow_function(function, arguments, keywords)
+            return named(tensorflow_function(function, arguments, keywords), name)
         if not is_operation(layer["config"]):
             keywords = {key: value for key, value in keywords.items() if value is not None}
         return self.parts[name].thing(*arguments, **keywords)
@@ -499,6 +513,15 @@ def tensorflow_function(path: str, arguments: list, keywords: dict) -> Any:
     return TensorFlowFunction(path)(*arguments, **keywords)
 
 
+def named(result: Any, name: str) -> Any:
+    """Tensors, of which the operation that made them gets the name that it has in the file."""
+    for each in keras.tree.flatten(result):
+        operation = each._keras_history.operation
+        if not isinstance(operation, L.Layer):  # else nothing was to be done
+            operation.name = plain_name(name)
+    return result
+
+
 def array(value: Any) -> Any:
     """A list of numbers as an array, of the type of images; any other as a tuple."""
     if isinstance(value, list) and any(
@@ -519,7 +542,10 @@ def raw_operation(config: dict, inputs: list) -> Any:
         inputs.insert(place, constant.astype(small))
     if kind.lower() in SAME:
         return SAME[kind.lower()](*inputs)
-    settings = {key: attribute(value) for key, value in node.get("attr", {}).items()}
+    settings = {
+        key.replace("squeeze_dims", "axis"): attribute(value)
+        for key, value in node.get("attr", {}).items()
+    }
     if kind in LISTS:
         return LISTS[kind](inputs, settings)
     function = TensorFlowFunction(f"raw_ops.{kind}")
@@ -599,22 +625,37 @@ def finalize(part: Built) -> None:
 def fill_by_kind(parts: list[Built], group: h5py.Group) -> None:
     """Gives the layers their weights from a .keras file, where they are numbered by class."""
     inside = group["layers" if "layers" in group else "_layer_checkpoint_dependencies"]
-    count: Counter[str] = Counter()
-    for part in parts:
-        kind = to_snake_case(part.kind)
-        name = f"{kind}_{count[kind]}" if count[kind] else kind
-        count[kind] += 1
+    for part, name in zip(parts, numbered([part.kind for part in parts]), strict=True):
         if part.kind in MODELS:
             fill_by_kind(part.parts, inside[name])
         elif isinstance(part.thing, L.Layer):
-            fill(part.thing, inside[name])
+            filled: set[int] = set()
+            fill(part.thing, inside[name], filled)
+            if not filled >= {id(each) for each in part.thing.weights}:
+                raise ValueError(f"the weights of its layer {part.name!r} stand in another way")
 
 
-def fill(layer: keras.layers.Layer, group: h5py.Group) -> None:
-    """Gives a layer, and the layers in it, their weights."""
-    if len(group["vars"]) or (layer.weights and len(group) == 1):
+def numbered(kinds: list[str]) -> list[str]:
+    """How things of these classes are called in a .keras file: "dense", "dense_1" …"""
+    names = [to_snake_case(kind) for kind in kinds]
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name}_{count}" if count else name for name, count in zip(names, before, strict=True)]
+
+
+def fill(layer: keras.layers.Layer, group: h5py.Group, filled: set[int]) -> None:
+    """Gives a layer, and the layers in it, their weights; `filled` gets the ids of these."""
+    own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    if ("vars" in group and len(group["vars"])) or (own and len(group) == 1):
         layer.load_own_variables(group["vars"])
+        filled.update(map(id, own))
     for name in group:
         inner = getattr(layer, name, None)
-        if name != "vars" and isinstance(inner, L.Layer):
-            fill(inner, group[name])
+        if name == "_layer_checkpoint_dependencies":
+            inner = layer.layers
+        if isinstance(inner, L.Layer):
+            fill(inner, group[name], filled)
+        elif isinstance(inner, list):
+            for each, place in zip(
+                inner, numbered([type(each).__name__ for each in inner]), strict=True
+            ):
+                fill(each, group[name][place], filled)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from filtersight.ascent.climb import climb, judge
-from filtersight.ascent.objective import copy_weights, leaky, private_copy, trouble
+from filtersight.ascent.objective import copy_weights, dead_end, leaky, private_copy, trouble
 from filtersight.ascent.recipe import recipe_for
 from filtersight.ascent.rescue import REMEDIES, best_pieces, real_answers, real_images
 from filtersight.basics.checks import Size, two_digits
@@ -131,7 +131,10 @@ def way_back(
         activation = tf.reduce_mean(maps[name][..., number])
     sources = {input_name(maps): pixels, **maps}
     gradients = tape.gradient(activation, sources, unconnected_gradients="zero")
-    sizes = {name: float(tf.sqrt(tf.reduce_mean(each**2))) for name, each in gradients.items()}
+    sizes = {  # whole numbers, as of tf.argmax, have no gradient
+        name: float(tf.sqrt(tf.reduce_mean(tf.cast(each, tf.float32) ** 2)))
+        for name, each in gradients.items()
+    }
     return dict(reversed(sizes.items()))
 
 
@@ -139,7 +142,7 @@ def end_of(way: dict[str, float]) -> str | None:
     """The layer that the gradient of `way_back` enters and does not leave; None if it reaches the image."""
     if next(reversed(way.values())) > 0:
         return None
-    return [name for name, size in way.items() if size > 0][-1]
+    return [name for name, size in way.items() if size > 0 or name == next(iter(way))][-1]
 
 
 def diagnose(
@@ -235,6 +238,9 @@ def on_noise(layer: Layer, number: int, noise: np.ndarray) -> list[str]:
     if where is not None:
         rest = "; the ascent follows the rest of it" if where.startswith("the gradient") else ""
         return [*said, f"With the start noise, {where}{rest}."]
+    where = dead_end(layer, number, noise)
+    if where is not None:
+        return [*said, f"On the way back {where}, which lets none through to the image."]
     end = end_of(way_back(layer, number, noise))
     if end is None:
         return [*said, "On the way back the gradient reaches the image, so the ascent can begin."]

@@ -80,9 +80,14 @@ class Scores:
         return None if self.verdict is None else self.verdict in self.preferred
 
     def __str__(self) -> str:
+        answer = (
+            f"{two_digits(self.activation)} × the best real image, rank {self.rank} in its layer"
+            if np.isfinite(self.activation)
+            else "an answer that is no finite number and cannot be compared with those to real images"
+        )
+        moved = f", {self.robustness:.0%} when moved" if np.isfinite(self.robustness) else ""
         text = (
-            f"{self.layer} filter {self.filter}: {two_digits(self.activation)} × the best real image, "
-            f"rank {self.rank} in its layer, {self.robustness:.0%} when moved, "
+            f"{self.layer} filter {self.filter}: {answer}{moved}, "
             f"{two_digits(self.fine)} × the fine waves of real images"
         )
         if self.verdict is not None:

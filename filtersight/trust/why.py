@@ -7,6 +7,7 @@ says what changes the answer, in its own sense, and chapter 11 shows where they 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from filtersight.ascent.objective import guarded, trouble
+from filtersight.ascent.objective import dead_end, guarded, trouble
 from filtersight.ascent.visualize import visualize
 from filtersight.basics.checks import MAX_SIZE, check_number, check_whole, shown, two_digits
 from filtersight.basics.figures import FilterPicture, mimebundle
@@ -269,6 +270,14 @@ def opened(model: keras.Model, layer: str) -> keras.Model:
     return answer.flat.once(("opened", layer), build)
 
 
+def beyond(model: keras.Model, layer: str) -> keras.Model:
+    """Images and the layer's feature maps in, the classes' values of `opened` out."""
+    answer = classifier(model)
+    inputs = [answer.objective.image, answer.all_parts[layer].output]
+    build = functools.partial(keras.Model, inputs, class_values(model))
+    return answer.flat.once(("beyond", layer), build)
+
+
 def class_values(model: keras.Model) -> keras.KerasTensor:
     """A value for each class before the softmax or sigmoid, (n, classes), in the graph of `classifier`."""
     values = classifier(model).objective.output
@@ -292,7 +301,7 @@ def maps_and_gradient(
     number = check_target(model, image, target)
     network = opened(model, layer)
     # Variables are not watched: quantised layers have no gradient for theirs.
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(pixels)
         maps, values = network(pixels, training=False)
         value = values[0, number]
@@ -303,6 +312,19 @@ def maps_and_gradient(
             f"{model.name} has layers whose gradient cannot be computed, as those of quantize('float8') are; "
             "explain the network as it was before"
         ) from None
+    if gradient is None and tape.gradient(maps, pixels) is None:
+        # What lies behind tf.stop_gradient is not seen from the image; from the maps on it is.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(maps)
+            value = beyond(model, layer)([pixels, maps], training=False)[0, number]
+        gradient = tape.gradient(value, maps)
+    if gradient is None or not np.any(gradient):
+        where = dead_end(classifier(model), max(0, number - is_yes_or_no(model)), image)
+        if where:
+            raise ValueError(
+                f"nothing says how much layer {layer!r} drove the answer of {model.name}: {where}; "
+                "a layer behind that can be explained, and occlusion(model, image) needs no gradient"
+            )
     if gradient is None:
         raise ValueError(f"the answer of {model.name} does not depend on layer {layer!r}")
     if not (np.isfinite(maps).all() and np.isfinite(gradient).all()):

@@ -272,7 +272,9 @@ def in_srgb(file: Image.Image, mode: str) -> Image.Image:
         else:
             return plain.convert(mode)
         screen = ImageCms.createProfile("sRGB")
-        seen = ImageCms.profileToProfile(plain, profile, screen, outputMode=mode)
+        # Else LAB is interpolated in a coarse table, and comes out up to 36 levels off.
+        how = ImageCms.Flags.NOOPTIMIZE if file.mode == "LAB" else ImageCms.Flags.NONE
+        seen = ImageCms.profileToProfile(plain, profile, screen, outputMode=mode, flags=how)
         return cast(Image.Image, seen)
     except (ImageCms.PyCMSError, OSError):  # a profile that is none, or of other colours
         return plain.convert(mode)
