@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 from sphinx.cmd.build import build_main
 
 COURSE = Path(__file__).resolve().parents[1]
@@ -23,12 +23,12 @@ sys.path.append(str(COURSE))
 
 import rewrite
 import weights
+from thumbnail import thumbnail
 
 from tools.stamp import address_and_ref
 
 PAGES = ["README.md", "CONCEPTS.md", "CONTRIBUTING.md", "docs", "media", "notebooks"]
 PAGES += ["filtersight/world/weights/README.md"]
-THUMBNAIL = (480, 320)  # pixels
 IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/[^"]*)" />')
 
 
@@ -48,8 +48,7 @@ def stage(folder: Path) -> None:
     (folder / "thumbnails").mkdir()
     for notebook in (folder / "notebooks").glob("*.ipynb"):
         with Image.open(folder / f"media/chapter_{notebook.name[:2]}.jpg") as image:
-            small = ImageOps.fit(image, THUMBNAIL, Image.Resampling.LANCZOS)
-        small.save(folder / f"thumbnails/{notebook.stem}.jpg", quality=82)
+            thumbnail(image).save(folder / f"thumbnails/{notebook.stem}.jpg", quality=85)
     index, readme = folder / "index.md", (COURSE / "README.md").read_text(encoding="utf-8")
     text = index.read_text(encoding="utf-8").replace("<!-- chapters -->", rewrite.cards(readme))
     index.write_text(text, encoding="utf-8")

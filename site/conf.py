@@ -25,7 +25,7 @@ html_show_sphinx = False
 html_favicon = "static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "use_download_button": False,
+    "use_download_button": False,  # a link in words stands at the top of each chapter
     "navigation_with_keys": False,
     "search_bar_text": "Search the course",
     "show_toc_level": 2,
