@@ -8,6 +8,7 @@ replaced. The notebooks are shown as they are stored; nothing is run, and nothin
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shutil
 import sys
@@ -19,13 +20,14 @@ from PIL import Image
 from sphinx.cmd.build import build_main
 
 COURSE = Path(__file__).resolve().parents[1]
-sys.path.append(str(COURSE))
+sys.path += [str(COURSE), str(COURSE / "tools")]
 
 import rewrite
 import weights
+from stamp import address_and_ref
 from thumbnail import thumbnail
 
-from tools.stamp import address_and_ref
+from filtersight.atlas.gallery import gallery
 
 PAGES = ["README.md", "CONCEPTS.md", "CONTRIBUTING.md", "docs", "media", "notebooks"]
 PAGES += ["filtersight/world/weights/README.md"]
@@ -81,18 +83,18 @@ def build(target: Path, atlas: Path | None = None) -> None:
             raise SystemExit(status)
         for page in made.rglob("*.html"):
             text = page.read_text(encoding="utf-8")
-            page.write_text(IMAGE.sub(lambda found, page=page: sized(found, page), text), "utf-8")
+            page.write_text(IMAGE.sub(functools.partial(sized, page), text), "utf-8")
         for path in made.rglob("*.map"):  # the theme's, for who develops it
             path.unlink()
         shutil.copytree(COURSE / "site/live", made / "live", dirs_exist_ok=True)
-        weights.write(made / "live")
+        weights.write(made / "live/weights")
         if atlas:
             add_gallery(atlas, made / "gallery")
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(made, target)
 
 
-def sized(found: re.Match, page: Path) -> str:
+def sized(page: Path, found: re.Match) -> str:
     """An <img> with the size of its picture, so that a page does not move when a picture has come."""
     with Image.open(page.parent / found[2]) as image:
         width, height = image.size
@@ -101,9 +103,6 @@ def sized(found: re.Match, page: Path) -> str:
 
 def add_gallery(atlas: Path, folder: Path) -> None:
     """Copies an atlas into the site and writes its page, with a way back to the course."""
-    from filtersight.atlas.gallery import (
-        gallery,
-    )  # brings TensorFlow, which nothing else here needs
 
     shutil.copytree(atlas, folder)
     page = gallery(folder)

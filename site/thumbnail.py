@@ -32,7 +32,7 @@ def thumbnail(figure: Image.Image) -> Image.Image:
 
 def tiles(figure: Image.Image) -> list[list[Image.Image]]:
     """The pictures in a figure on white, row by row."""
-    ink = (np.asarray(figure) < 245).any(axis=2)
+    ink = np.any(np.asarray(figure) < 245, axis=2)
     found = []
     for top, bottom in bands(ink.mean(axis=1) > 0.4):
         across = bands(ink[top:bottom].mean(axis=0) > 0.4)
