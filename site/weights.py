@@ -9,55 +9,56 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-COURSE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(COURSE))
-from filtersight.world.painting import Array
-from filtersight.world.pocketvgg import CONVOLUTIONS, FOLDER, stored
-
+STORED = Path(__file__).resolve().parents[1] / "filtersight/world/weights"
+BLOCKS = (2, 2, 3, 3, 3)  # layers in each
 PARTS = ("kernel", "bias")
 
 
 def write(folder: Path) -> None:
-    """Writes `networks.json` and a folder for each network, "pocketvgg" and its relatives, into `folder`.
+    """Writes the folder `weights` into `folder`: `networks.json`, and a folder for each network.
 
-    The stages of chapter 12 are networks of their own, "pocketvgg_stages_800" after 800 steps. Raises what
-    `filtersight.world.pocketvgg.load` raises.
+    The stages of chapter 12 are networks of their own, "pocketvgg_stages_800" after 800 steps.
     """
     networks = {}
     for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_stages"):
-        widths, kept = stored(FOLDER / f"{name}.npz")
-        about = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        for step in sorted(kept):
-            one = f"{name}_{step}" if len(kept) > 1 else name
-            networks[one] = {"widths": widths, "fingerprints": fingerprints(kept[step])}
-            if len(kept) > 1:
-                accuracy = about["accuracy_by_step"][str(step)]
-                networks[one] |= {"step": step, "accuracy": accuracy}
-            write_blocks(folder / one, kept[step])
-    (folder / "networks.json").write_text(json.dumps(networks), encoding="utf-8")
+        about = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
+        with np.load(STORED / f"{name}.npz") as arrays:
+            steps = sorted({int(key.partition("/")[0]) for key in arrays if "/" in key})
+            for step in steps or [None]:
+                prefix, one = ("", name) if step is None else (f"{step}/", f"{name}_{step}")
+                layers = {
+                    f"block{block}_conv{i}": [
+                        arrays[f"{prefix}block{block}_conv{i}.{part}"] for part in PARTS
+                    ]
+                    for block, count in enumerate(BLOCKS, start=1)
+                    for i in range(1, count + 1)
+                }
+                networks[one] = {"widths": about["widths"], "fingerprints": fingerprints(layers)}
+                if step is not None:
+                    accuracy = about["accuracy_by_step"][str(step)]
+                    networks[one] |= {"step": step, "accuracy": accuracy}
+                write_blocks(folder / "weights" / one, layers)
+    (folder / "weights/networks.json").write_text(json.dumps(networks), encoding="utf-8")
 
 
-def write_blocks(folder: Path, arrays: dict[str, Array]) -> None:
-    """Writes block1.bin to block5.bin."""
+def write_blocks(folder: Path, layers: dict[str, list[np.ndarray]]) -> None:
+    """Writes block1.bin to block5.bin of a network, of which `layers` holds the kernels and biases."""
     folder.mkdir(parents=True, exist_ok=True)
-    for block, count in enumerate(CONVOLUTIONS, start=1):
-        names = [f"block{block}_conv{i}.{part}" for i in range(1, count + 1) for part in PARTS]
-        data = b"".join(arrays[name].astype("<f2").tobytes() for name in names)
+    for block in range(1, len(BLOCKS) + 1):
+        own = [arrays for name, arrays in layers.items() if name.startswith(f"block{block}_")]
+        data = b"".join(each.astype("<f2").tobytes() for arrays in own for each in arrays)
         (folder / f"block{block}.bin").write_bytes(data)
 
 
-def fingerprints(arrays: dict[str, Array]) -> dict[str, str]:
+def fingerprints(layers: dict[str, list[np.ndarray]]) -> dict[str, str]:
     """By layer, what `Layer.fingerprint` says of the weights up to it."""
     digest, found = hashlib.sha256(), {}
-    for block, count in enumerate(CONVOLUTIONS, start=1):
-        for i in range(1, count + 1):
-            layer = f"block{block}_conv{i}"
-            for part in PARTS:
-                digest.update(arrays[f"{layer}.{part}"].astype(np.float32).tobytes())
-            found[layer] = digest.hexdigest()[:12]
+    for name, arrays in layers.items():
+        for each in arrays:
+            digest.update(each.astype(np.float32).tobytes())
+        found[name] = digest.hexdigest()[:12]
     return found

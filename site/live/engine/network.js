@@ -38,24 +38,17 @@ export function fromHalf(halves) {
   return numbers;
 }
 
-async function bytesOf(address) {
+export async function bytesOf(address) {
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`${new URL(address).pathname} cannot be fetched: ${answer.status}`);
   return answer.arrayBuffer();
 }
 
 export class Network {
-  /** `weights`: the address of the folder that site/weights.py has written; `widths`: filters of a layer, by block. */
-  static async load(weights, name, widths) {
-    const code = await bytesOf(new URL("net.wasm", import.meta.url));
-    const { instance } = await WebAssembly.instantiate(code);
-    return new Network(instance.exports, new URL(`${name}/`, weights), widths);
-  }
-
+  /** `wasm`: what net.wasm exports; `folder`: address of the weights; `widths`: filters of a layer, by block. */
   constructor(wasm, folder, widths) {
     Object.assign(this, { wasm, folder, widths });
     this.layers = new Map(); // those whose weights are here
-    this.blocks = []; // promises of the fetched ones
   }
 
   filters(layer) {
@@ -64,12 +57,11 @@ export class Network {
 
   /** Fetches the weights up to a layer: those of the last block are more than all others together. */
   async need(layer) {
-    const files = [];
-    for (let block = 0; block <= blockOf(layer); block++) {
-      this.blocks[block] ??= bytesOf(new URL(`block${block + 1}.bin`, this.folder));
-      files.push(this.blocks[block]);
-    }
-    (await Promise.all(files)).forEach((file, block) => this.unpack(block, new Uint16Array(file)));
+    const missing = CONVOLUTIONS.map((_, block) => block).filter(
+      (block) => block <= blockOf(layer) && !this.layers.has(`block${block + 1}_conv1`),
+    );
+    const files = missing.map((block) => bytesOf(new URL(`block${block + 1}.bin`, this.folder)));
+    (await Promise.all(files)).forEach((file, i) => this.unpack(missing[i], new Uint16Array(file)));
   }
 
   /** Puts the weights of a block into the memory: for each layer the kernel (3, 3, inputs, filters), then the bias. */
@@ -170,8 +162,8 @@ export class Network {
     }
   }
 
-  /** The maps of all filters: {side, maps: one Float32Array (side * side) for each filter}. */
-  maps(image, size, layer) {
+  /** What all filters answer: their maps, one Float32Array (side * side) each, and activations, the means over them. */
+  answers(image, size, layer) {
     const plan = this.prepare(size, layer);
     this.forward(image, plan, plan.operations.length);
     const { output, width, side } = plan.operations.at(-1);
@@ -179,12 +171,12 @@ export class Network {
     const maps = Array.from({ length: this.filters(layer) }, (_, f) =>
       Float32Array.from({ length: side * side }, (_, place) => values[place * width + f]),
     );
-    return { side, maps };
+    const activations = maps.map((map) => map.reduce((sum, value) => sum + value, 0) / map.length);
+    return { side, maps, activations };
   }
 
-  /** The activation of each filter: the mean over its map. */
   activations(image, size, layer) {
-    return this.maps(image, size, layer).maps.map((map) => map.reduce((sum, v) => sum + v, 0) / map.length);
+    return this.answers(image, size, layer).activations;
   }
 
   /**

@@ -146,6 +146,22 @@ export class Waves {
   }
 }
 
+/** The share of a picture's power that is in waves shorter than 4 pixels, as chapter 6 measures it. */
+export function highFrequencies(picture, size) {
+  const planes = new Float32Array(3 * size * size); // grey, and two empty ones
+  for (let i = 0; i < picture.length; i++) planes[Math.floor(i / 3)] += picture[i];
+  const spectrum = new Float32Array(3 * size * (size + 2));
+  new Waves(size).transform(planes, perWave(size, () => 1), spectrum);
+  const [frequency, counts] = [perWave(size, (each) => each), waveCounts(size)];
+  let [fine, all] = [0, 0];
+  for (let wave = 1; wave < frequency.length; wave++) {
+    const power = counts[wave] * (spectrum[2 * wave] ** 2 + spectrum[2 * wave + 1] ** 2);
+    all += power;
+    if (frequency[wave] > 1 / 4) fine += power;
+  }
+  return all ? fine / all : 0;
+}
+
 /** Planes (3, size, size) mixed to an image before the sigmoid, (size, size, 3). */
 export function toLogits(planes, colours, logits) {
   const places = planes.length / 3;

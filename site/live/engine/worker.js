@@ -1,12 +1,13 @@
 // The web worker that climbs, so that the page never waits. One order at a time: a new one drops the old at once.
 import { judge } from "./judge.js";
-import { Network } from "./network.js";
+import { Network, bytesOf } from "./network.js";
 import { CHANGES, RECIPES } from "./plain.js";
 
 const LOOK = 40; // milliseconds from one look at a climb to the next
 const ALL = { ...CHANGES, ...RECIPES };
 const networks = new Map();
 let begun = null; // {weights, networks}: where the weights are, and networks.json
+let code = null; // net.wasm
 let latest = 0; // number of the newest order
 let stopping = false;
 
@@ -22,10 +23,13 @@ const pause = () =>
   });
 
 async function networkFor({ network, layer }) {
+  code ??= await bytesOf(new URL("net.wasm", import.meta.url));
   if (!networks.has(network)) {
-    networks.set(network, Network.load(begun.weights, network, begun.networks[network].widths));
+    const { instance } = await WebAssembly.instantiate(code);
+    const folder = new URL(`${network}/`, begun.weights);
+    networks.set(network, new Network(instance.exports, folder, begun.networks[network].widths));
   }
-  const found = await networks.get(network);
+  const found = networks.get(network);
   await found.need(layer);
   return found;
 }
@@ -41,6 +45,7 @@ async function climb(order, post, dropped) {
 
 async function climbOne(order, subject, post, dropped) {
   const { size, steps } = order;
+  const { network, layer, filter } = subject;
   const start = (ALL[order.recipe].start ?? RECIPES.clear.start)(order);
   const began = performance.now();
   const climb = ALL[order.recipe].begin(subject, order);
@@ -48,9 +53,10 @@ async function climbOne(order, subject, post, dropped) {
   let [looked, picture] = [0, start];
   const message = (more) => {
     const seconds = (performance.now() - began) / 1000;
-    post({ filter: subject.filter, picture, size, history: [...history], seconds, ...more });
+    post({ filter, picture, size, history: [...history], seconds, ...more });
   };
-  if (order.looks) message({ start, step: 0 });
+  const measured = () => ({ activation: network.activations(picture, size, layer)[filter] });
+  if (order.looks) message({ start, step: 0, ...measured() });
   while (history.length < steps && !(stopping && history.length)) {
     await pause();
     if (dropped()) return;
@@ -59,23 +65,20 @@ async function climbOne(order, subject, post, dropped) {
     if (order.looks === "all" || (order.looks && now - looked > LOOK)) {
       looked = now;
       picture = climb.picture();
-      message({ step: history.length, ...(order.looks === "all" && measured(subject, picture, size)) });
+      message({ step: history.length, ...(order.looks === "all" && measured()) });
     }
   }
   picture = climb.picture();
   message({ start, step: history.length, done: true, ...judge(subject, picture, size, start, history) });
 }
 
-const measured = ({ network, layer, filter }, picture, size) => ({
-  activation: network.activations(picture, size, layer)[filter],
-});
-
-/** What all filters answer to each of `order.images`, and the maps (side, side) of the first. */
-async function answer({ images, size, layer, network: name }, post, dropped) {
+/** What all filters answer to each of `order.images`, and their maps (side, side) for the first. */
+async function answer({ images: [first, ...others], size, layer, network: name }, post, dropped) {
   const network = await networkFor({ network: name, layer });
   if (dropped()) return;
-  const answers = images.map((image) => network.activations(image, size, layer));
-  post({ answers, ...network.maps(images[0], size, layer) });
+  const { side, maps, activations } = network.answers(first, size, layer);
+  const answers = [activations, ...others.map((image) => network.activations(image, size, layer))];
+  post({ answers, side, maps });
 }
 
 const WORK = { climb, answer };

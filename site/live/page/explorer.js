@@ -1,8 +1,13 @@
 // Begins the view that the address asks for: ?view=explorer&network=pocketvgg&layer=block4_conv2&filter=3
+import { Birth } from "./birth.js";
+import { Changes } from "./changes.js";
 import { Explorer } from "./climbing.js";
+import { Draw } from "./draw.js";
+import { Iterations } from "./iterations.js";
 import { Engine } from "./parts.js";
+import { SheetView } from "./sheet.js";
 
-const VIEWS = { explorer: Explorer };
+const VIEWS = { explorer: Explorer, iterations: Iterations, sheet: SheetView, changes: Changes, birth: Birth, draw: Draw };
 
 // A module with one instruction of SIMD, to see whether the browser takes it.
 const SIMD = Uint8Array.of(
@@ -49,7 +54,7 @@ async function begin() {
   const networks = await answer.json();
   const engine = new Engine(weights, networks);
   root.replaceChildren();
-  new (VIEWS[query.get("view")] ?? Explorer)(root, { query, networks, engine });
+  new (VIEWS[query.get("view")] ?? Explorer)(root, { query, networks, engine, weights });
 }
 
 begin().catch((error) => root.replaceChildren(`The explorer could not begin: ${error.message}`));

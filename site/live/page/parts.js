@@ -90,12 +90,12 @@ export function curve() {
   const [width, height, left, bottom] = [320, 110, 44, 18];
   const floor = height - bottom;
   const box = element("div", { className: "curve" });
-  box.show = (history, steps, digits) => {
+  box.show = (history, steps, digits, marked = null) => {
     const [low, high] = [Math.min(0, ...history), Math.max(0, ...history)];
+    const across = (step) => (left + (step / steps) * (width - left - 4)).toFixed(1);
     const points = history.map((value, step) => {
       const share = high > low ? (value - low) / (high - low) : 0;
-      const x = left + ((step + 1) / steps) * (width - left - 4);
-      return `${x.toFixed(1)},${(floor - share * (floor - 8)).toFixed(1)}`;
+      return `${across(step + 1)},${(floor - share * (floor - 8)).toFixed(1)}`;
     });
     const label = history.length
       ? `activation ${digits(history.at(-1))} after ${history.length} steps`
@@ -104,6 +104,7 @@ export function curve() {
       `<svg viewBox="0 0 ${width} ${height}" role="img" font-size="11" fill="currentColor" aria-label="${label}">` +
       `<path d="M${left},8V${floor}H${width - 4}" fill="none" stroke="currentColor" opacity=".5"/>` +
       `<polyline points="${points.join(" ")}" fill="none" stroke="var(--accent)" stroke-width="2"/>` +
+      (marked === null ? "" : `<path d="M${across(marked)},4V${floor}" stroke="currentColor"/>`) +
       (history.length ? `<text x="${left - 4}" y="14" text-anchor="end">${digits(high)}</text>` : "") +
       `<text x="${left - 4}" y="${floor}" text-anchor="end">${digits(low)}</text>` +
       `<text x="${left}" y="${height - 4}">activation by step</text>` +
@@ -131,11 +132,5 @@ export class Engine {
   /** Ends a climb where it is: its picture so far comes as if it were finished. */
   stop() {
     this.worker.postMessage({ kind: "stop" });
-  }
-
-  /** Ends what is at work; nothing more is heard of it. */
-  drop() {
-    this.id++;
-    this.worker.postMessage({ kind: "climb", id: this.id, filters: [], network: null });
   }
 }

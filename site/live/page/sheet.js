@@ -1,8 +1,10 @@
 // All filters of a layer as small pictures to choose from, drawn one after the other while one waits.
 import { RECIPES } from "../engine/plain.js";
-import { button, canvas, element } from "./parts.js";
+import { button, canvas, choice, element } from "./parts.js";
+import { Subject, inWords } from "./subject.js";
 
-export const SMALL = { recipe: "clear", steps: 30, size: 64, seed: 0, step_size: RECIPES.clear.step_size };
+/** How small pictures are made. */
+export const small = (recipe) => ({ recipe, steps: 30, size: 64, seed: 0, step_size: RECIPES[recipe].step_size });
 
 export class Sheet {
   constructor(engine, choose) {
@@ -19,8 +21,8 @@ export class Sheet {
   }
 
   /** Shows a layer of `count` filters, with the pictures that are there already. */
-  begin({ network, layer }, count) {
-    Object.assign(this, { subject: { network, layer }, idle: false });
+  begin({ network, layer }, count, recipe = "clear") {
+    Object.assign(this, { subject: { network, layer, ...small(recipe) }, idle: false });
     this.tiles = Array.from({ length: count }, (_, filter) => {
       const tile = button("", () => this.choose(filter), { className: "tile", "aria-pressed": "false" });
       tile.picture = canvas("", "small");
@@ -35,7 +37,7 @@ export class Sheet {
   }
 
   key(filter) {
-    return `${this.subject.network} ${this.subject.layer} ${filter}`;
+    return JSON.stringify([this.subject, filter]);
   }
 
   get missing() {
@@ -56,7 +58,7 @@ export class Sheet {
     const missing = this.missing;
     if (!this.idle || !this.visible || !this.box.open || !missing.length) return;
     this.idle = false;
-    this.engine.order({ kind: "climb", ...this.subject, ...SMALL, filters: missing }, (message) => {
+    this.engine.order({ kind: "climb", ...this.subject, filters: missing }, (message) => {
       if (!message.done) return;
       this.pictures.set(this.key(message.filter), message);
       this.show(message.filter);
@@ -76,5 +78,45 @@ export class Sheet {
   counted() {
     const drawn = this.tiles.length - this.missing.length;
     this.count.textContent = drawn < this.tiles.length ? `${drawn} of ${this.tiles.length} drawn` : "";
+  }
+}
+
+/** Chapter 5: the sheet of a layer by one recipe or the other; the filter that is clicked stands above it, larger. */
+export class SheetView {
+  constructor(root, page) {
+    const { engine, query } = page;
+    Object.assign(this, { engine });
+    this.subject = new Subject(page, (what) => this.changed(what));
+    const recipes = Object.keys(RECIPES).map((name) => [name, name]);
+    this.recipe = choice("recipe", recipes, query.get("recipe") ?? "clear", () => this.changed("layer"));
+    this.picture = canvas("no picture yet");
+    this.facts = element("p", { className: "facts", role: "status" });
+    this.sheet = new Sheet(engine, (filter) => this.choose(filter));
+    const controls = element("div", { className: "controls" }, ...this.subject.controls, this.recipe, this.facts);
+    const pictures = element("div", { className: "pictures" }, this.picture);
+    root.append(element("div", { className: "columns" }, pictures, controls), this.sheet.box);
+    this.changed("layer");
+  }
+
+  choose(filter) {
+    this.subject.filter.set(filter);
+    this.changed("filter");
+  }
+
+  changed(what) {
+    const recipe = this.recipe.control.value;
+    const { layer, filter } = this.subject.value;
+    if (what === "layer") this.sheet.begin(this.subject.value, this.subject.count, recipe);
+    this.sheet.mark(filter);
+    const { steps, step_size } = RECIPES[recipe];
+    const wanted = { ...this.subject.value, recipe, steps, step_size, size: 128, seed: 0 };
+    this.sheet.idle = false;
+    this.engine.order({ kind: "climb", ...wanted, filters: [filter], looks: true }, (message) => {
+      if (message.error) this.facts.textContent = message.error;
+      if (!message.picture) return;
+      this.picture.show(message.picture, message.size, `${layer} filter ${filter}`);
+      this.facts.textContent = message.done ? inWords(wanted, message) : `${layer} filter ${filter}`;
+      if (message.done) this.sheet.fill();
+    });
   }
 }
