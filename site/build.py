@@ -84,8 +84,8 @@ def build(target: Path, atlas: Path | None = None) -> None:
         for page in made.rglob("*.html"):
             text = page.read_text(encoding="utf-8")
             page.write_text(IMAGE.sub(functools.partial(sized, page), text), "utf-8")
-        for path in made.rglob("*.map"):  # the theme's, for who develops it
-            path.unlink()
+        for path in [*made.rglob("*.map"), *made.glob("_static/*macros.html")]:
+            path.unlink()  # the theme's, for who develops it
         shutil.copytree(COURSE / "site/live", made / "live", dirs_exist_ok=True)
         weights.write(made / "live/weights")
         if atlas:
@@ -106,9 +106,10 @@ def add_gallery(atlas: Path, folder: Path) -> None:
 
     shutil.copytree(atlas, folder)
     page = gallery(folder)
+    text = page.read_text(encoding="utf-8")
     back = '<header>\n  <p><a href="../index.html">What CNN filters see</a></p>'
-    text = page.read_text(encoding="utf-8").replace("<header>", back, 1)
-    page.write_text(text, encoding="utf-8")
+    icon = '<link rel="icon" href="../_static/favicon.svg">\n</head>'
+    page.write_text(text.replace("<header>", back, 1).replace("</head>", icon, 1), encoding="utf-8")
 
 
 def main() -> None:

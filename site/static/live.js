@@ -10,6 +10,7 @@ function putLive(place) {
   if (output) query.set("still", output.querySelector("img").src); // for a browser that cannot compute it
   frame.title = place.dataset.title;
   frame.loading = "lazy";
+  frame.addEventListener("load", () => passTheme(frame));
   frame.src = `${root.dataset.content_root}live/index.html?${query}`;
   place.replaceChildren(frame);
   output?.remove();
@@ -21,8 +22,10 @@ window.addEventListener("message", event => {
     if (event.source === frame.contentWindow && event.data.liveHeight > 0) frame.style.height = `${event.data.liveHeight}px`;
   }
 });
-new MutationObserver(() => {
-  for (const frame of document.querySelectorAll(".live iframe")) frame.contentDocument.documentElement.dataset.theme = root.dataset.theme;
-}).observe(root, {attributeFilter: ["data-theme"]});
+function passTheme(frame) {
+  frame.contentDocument.documentElement.dataset.theme = root.dataset.theme;
+}
+new MutationObserver(() => document.querySelectorAll(".live iframe").forEach(passTheme))
+  .observe(root, {attributeFilter: ["data-theme"]});
 
 document.querySelectorAll(".live").forEach(putLive);
