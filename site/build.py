@@ -76,7 +76,7 @@ def build(target: Path, atlas: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         source, made = Path(temporary) / "source", Path(temporary) / "site"
         stage(source)
-        options = ["-q", "-W", "--keep-going", "-j", "auto", "-c", str(COURSE / "site")]
+        options = ["-q", "-W", "--keep-going", "-c", str(COURSE / "site")]
         options += ["-d", f"{temporary}/doctrees", *(["-t", "atlas"] if atlas else [])]
         options += ["-D", f"course_address={address}/blob/{ref}" if address else "course_address="]
         if status := build_main([*options, str(source), str(made)]):
