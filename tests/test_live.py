@@ -6,11 +6,11 @@ Skipped where there is no Chromium. Screenshots, and how long things took, are l
 import base64
 import functools
 import http.server
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -23,7 +23,6 @@ import helpers
 from filtersight.ascent.objective import FilterObjective
 from filtersight.ascent.recipe import recipe_for, start_image
 from filtersight.basics.recipe import Settings
-from filtersight.networks.fields import receptive_field
 from filtersight.networks.layers import Layer
 from filtersight.world import pocketvgg
 from tools.browser import chromium
@@ -31,8 +30,9 @@ from tools.browser import chromium
 COURSE = Path(__file__).resolve().parents[1]
 LIVE = COURSE / "site/live"
 LEFT = Path(__file__).with_name("browser")
-sys.path.append(str(COURSE / "site"))
-import weights
+found = importlib.util.spec_from_file_location("weights", COURSE / "site/weights.py")
+weights = importlib.util.module_from_spec(found)
+found.loader.exec_module(weights)
 
 FIVE = ["block1_conv1", "block2_conv2", "block3_conv2", "block4_conv3", "block5_conv3"]
 # Functions for the page: a network with its weights up to a layer, and arrays as text.
@@ -133,7 +133,10 @@ def floats(text):
 def shown(page, selector="canvas.picture"):
     """The picture (size, size, 3) uint8 of a canvas."""
     size, text = page.locator(selector).first.evaluate(
-        """canvas => [canvas.width, text(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)]"""
+        """canvas => {
+            const context = canvas.getContext("2d"), { width } = canvas;
+            return [width, text(context.getImageData(0, 0, width, width).data)];
+        }"""
     )
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(size, size, 4)[..., :3]
 
@@ -181,7 +184,9 @@ def test_fields_are_those_of_the_course(opened, model):
         """import("/live/engine/network.js").then(({ LAYERS, receptiveField }) =>
             LAYERS.map((layer) => [layer, receptiveField(layer)]))"""
     )
-    assert told == [[layer, receptive_field(model, layer)] for layer in helpers.conv_layers(model)]
+    assert told == [
+        [layer, helpers.receptive_field(model, layer)] for layer in helpers.conv_layers(model)
+    ]
 
 
 @pytest.mark.parametrize("size", [32, 77, 128])
@@ -311,7 +316,9 @@ def test_a_moved_slider_drops_the_old_climb(opened, model):
     answer = helpers.activations(model, "block4_conv2", shown(page)[None])[0, 9]
     assert float(found[3]) == pytest.approx(answer, rel=0.05)  # two digits are written
     longest = max(page.evaluate("tasks"), default=0)
-    (LEFT / "live.txt").write_text(f"longest task of the page while a slider moves, ms: {longest}\n")
+    (LEFT / "live.txt").write_text(
+        f"longest task of the page while a slider moves, ms: {longest}\n"
+    )
 
 
 def test_save_after_stop_is_accepted_by_rerun(opened, model, tmp_path, capsys):
@@ -466,7 +473,7 @@ def test_births_follow_the_slider(opened):
 
 def test_a_drawing_changes_the_strongest_filters(opened, model):
     page = opened(view("draw", layer="block3_conv3"))
-    page.locator(".strongest li").nth(5).wait_for()
+    page.locator(".strongest[aria-busy=false] li").nth(5).wait_for()
 
     def strongest():
         """What the list says, held against Keras' answers to the drawing."""
@@ -481,7 +488,7 @@ def test_a_drawing_changes_the_strongest_filters(opened, model):
         old = page.locator(".strongest li").first.element_handle()
         action()
         page.wait_for_function("(old) => !old.isConnected", arg=old)
-        page.wait_for_timeout(500)
+        page.locator(".strongest[aria-busy=false]").wait_for()
         return strongest()
 
     spiral, _ = strongest()

@@ -107,6 +107,7 @@ export class Draw {
 
   /** Asks for what all filters of the layer answer to the drawing; while one answer is awaited, the next one waits. */
   ask() {
+    this.list.setAttribute("aria-busy", "true");
     if (this.asking) {
       this.again = true;
       return;
@@ -117,8 +118,7 @@ export class Draw {
     const images = [this.drawing()];
     if (!this.usual.has(key)) images.push(...NAMES.map((name) => pattern(name, 1000, SIZE)));
     this.engine.order({ kind: "answer", network, layer, size: SIZE, images }, (message) => {
-      if (message.error) this.status.textContent = message.error;
-      if (message.error) this.asking = false;
+      if (message.error) Object.assign(this, { asking: false }).status.textContent = message.error;
       if (!message.answers) return;
       const [own, ...others] = message.answers;
       if (others.length) this.usual.set(key, own.map((_, filter) => meanOf(others, filter)));
@@ -141,8 +141,10 @@ export class Draw {
         "responds to. Usual is the mean over one of each of the ten patterns."
       : `No filter of ${layer} answers to your drawing`;
     this.list.replaceChildren(...best.map((filter) => this.row(filter)));
-    if (this.again && !this.asking) this.ask();
-    else if (!this.asking) this.picture(best);
+    if (this.asking) return;
+    this.list.setAttribute("aria-busy", String(this.again));
+    if (this.again) this.ask();
+    else this.picture(best);
   }
 
   row(filter) {
@@ -154,8 +156,10 @@ export class Draw {
     const picture = canvas(`picture of filter ${filter}`, "small");
     const made = this.pictures.get(`${network} ${layer} ${filter}`);
     if (made) picture.show(made.picture, made.size);
-    const address = `?view=explorer&network=${network}&layer=${layer}&filter=${filter}`;
-    const link = element("a", { href: address, title: "to the explorer" }, `filter ${filter}`);
+    const query = new URLSearchParams(location.search);
+    const wanted = { view: "explorer", network, layer, filter };
+    for (const [key, value] of Object.entries(wanted)) query.set(key, value);
+    const link = element("a", { href: `?${query}`, title: "to the explorer" }, `filter ${filter}`);
     const times = `${twoDigits(own[filter] / (usual[filter] + 1e-9))} × usual`;
     const facts = element("span", { className: "left" }, `activation ${own[filter].toPrecision(3)}, ${times}`);
     const row = element("li", {}, element("div", { className: "pair" }, map, picture), link, facts);
