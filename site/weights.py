@@ -27,9 +27,9 @@ def write(folder: Path) -> None:
     for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_stages"):
         about = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
         with np.load(STORED / f"{name}.npz") as arrays:
-            steps = sorted({int(key.partition("/")[0]) for key in arrays if "/" in key})
-            for step in steps or [None]:
-                prefix, one = ("", name) if step is None else (f"{step}/", f"{name}_{step}")
+            steps = {key.rpartition("/")[0] for key in arrays}  # "100/block1_conv1.bias"
+            for step in sorted(steps, key=lambda step: int(step or 0)):
+                one, prefix = (f"{name}_{step}", f"{step}/") if step else (name, "")
                 layers = {
                     f"block{block}_conv{i}": [
                         arrays[f"{prefix}block{block}_conv{i}.{part}"] for part in PARTS
@@ -38,9 +38,9 @@ def write(folder: Path) -> None:
                     for i in range(1, count + 1)
                 }
                 networks[one] = {"widths": about["widths"], "fingerprints": fingerprints(layers)}
-                if step is not None:
-                    accuracy = about["accuracy_by_step"][str(step)]
-                    networks[one] |= {"step": step, "accuracy": accuracy}
+                if step:
+                    accuracy = about["accuracy_by_step"][step]
+                    networks[one] |= {"step": int(step), "accuracy": accuracy}
                 write_blocks(folder / "weights" / one, layers)
     (folder / "weights/networks.json").write_text(json.dumps(networks), encoding="utf-8")
 

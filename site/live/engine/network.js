@@ -250,7 +250,7 @@ function turned(kernel, inputs, filters) {
   return result;
 }
 
-/** The kernel (3, 3, inputs, filters) as net.c wants it: (filters / 8, 3, 3, inputs, 8), with zeros where it is padded. */
+/** The kernel (3, 3, inputs, filters) as net.c wants it: (filters / 8, 3, 3, inputs, 8), padded with zeros. */
 function packed(kernel, inputs, filters, stride = inputs === 3 ? 3 : up8(inputs)) {
   const result = new Float32Array(up8(filters) * 9 * stride);
   for (let place = 0; place < 9; place++)

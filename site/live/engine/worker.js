@@ -81,7 +81,7 @@ async function answer({ images: [first, ...others], size, layer, network: name }
   post({ answers, side, maps });
 }
 
-const WORK = { climb, answer };
+const WORK = { climb, answer, drop: () => {} };
 
 onmessage = async ({ data: order }) => {
   if (order.kind === "begin") begun = order;

@@ -21,10 +21,11 @@ export class Changes {
     this.subject = new Subject(page, () => this.begin());
     this.seed = numberField("seed", { min: 0, max: 2 ** 32 - 1, value: query.get("seed") ?? 0 }, () => this.begin());
     const dice = button("Dice", () => this.throwDice(), { title: "another seed: another start" });
+    const row = element("div", { className: "row" }, this.seed, dice);
     this.tiles = Object.keys(CHANGES).map((name, place) => this.tile(name, place));
     this.status = element("p", { className: "left", role: "status" });
     root.append(
-      element("div", { className: "controls" }, ...this.subject.controls, element("div", { className: "row" }, this.seed, dice)),
+      element("div", { className: "controls" }, ...this.subject.controls, row),
       element("div", { className: "changes" }, ...this.tiles),
       this.status,
     );
@@ -53,7 +54,8 @@ export class Changes {
   draw(place) {
     const tile = this.tiles[place];
     const { layer, filter } = this.subject.value;
-    this.status.textContent = tile ? `drawing ${place + 1} of ${this.tiles.length}` : `${layer} filter ${filter}, all six`;
+    const drawing = `drawing ${place + 1} of ${this.tiles.length}`;
+    this.status.textContent = tile ? drawing : `${layer} filter ${filter}, all six`;
     if (!tile) return;
     const { steps, step_size } = CHANGES[tile.name];
     const wanted = { ...this.subject.value, recipe: tile.name, steps, step_size, size: 128 };

@@ -25,7 +25,9 @@ export class Explorer {
     this.seed = numberField("seed", { min: 0, max: 2 ** 32 - 1, value: query.get("seed") ?? 0 }, again);
     this.dice = button("Dice", () => this.throwDice(), { title: "another seed: another start" });
     this.run = button("Stop", () => this.runOrStop());
-    this.save = button("Save PNG", () => this.write(), { title: "with the recipe in it, for helpers.rerun" });
+    this.save = button("Save PNG", () => this.write().catch((error) => this.tell(error)), {
+      title: "with the recipe in it, for helpers.rerun",
+    });
     this.picture = canvas("no picture yet");
     this.start = canvas("the start", "start");
     this.curve = curve();
@@ -85,12 +87,13 @@ export class Explorer {
   begin(anew = false) {
     const wanted = this.wanted();
     const known = this.kept.get(JSON.stringify(wanted));
+    this.sheet.rest();
     if (known && !anew) {
+      this.engine.drop();
       this.finish(wanted, known);
       return;
     }
     this.running = true;
-    this.sheet.idle = false;
     this.run.textContent = "Stop";
     this.facts.textContent = `${wanted.layer} filter ${wanted.filter}`;
     this.left.textContent = "fetching the network";
@@ -120,7 +123,7 @@ export class Explorer {
     this.left.textContent = done < wanted.steps ? `stopped after ${done} of ${wanted.steps}` : `${done} steps`;
     const dead = message.status === "dead" ? "; helpers.visualize would try other starts" : "";
     this.facts.textContent = `${inWords(wanted, message)}; ${message.seconds.toFixed(1)} s${dead}`;
-    this.sheet.fill();
+    if (done === wanted.steps) this.sheet.fill();
   }
 
   fail(error) {
@@ -128,6 +131,10 @@ export class Explorer {
     this.run.textContent = "Start over";
     this.left.textContent = "failed";
     this.facts.textContent = error;
+  }
+
+  tell({ message }) {
+    this.facts.textContent = `not saved: ${message}`; // a page without https may not compute checksums
   }
 
   keep(key, message) {

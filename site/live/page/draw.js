@@ -24,7 +24,7 @@ export class Draw {
     const clear = button("Clear", () => this.clear());
     this.status = element("p", { className: "facts", role: "status" });
     this.list = element("ol", { className: "strongest" });
-    const hint = "Draw with the pointer, or with the arrow keys and the space bar; or take a pattern, each time another one.";
+    const hint = "Draw with the pointer, or with arrow keys and space bar; or take a pattern, always another one.";
     root.append(
       element(
         "div",
@@ -60,7 +60,8 @@ export class Draw {
     paper.onpointermove = (event) => event.buttons && this.stroke(place(event));
     this.at = [SIZE / 2, SIZE / 2];
     paper.onkeydown = (event) => this.key(event);
-    return paper;
+    this.cursor = element("span", { className: "cursor" }); // where the arrow keys have come to
+    return element("div", { className: "desk" }, paper, this.cursor);
   }
 
   key(event) {
@@ -70,6 +71,7 @@ export class Draw {
     const next = this.at.map((value, axis) => Math.min(SIZE, Math.max(0, value + (move?.[axis] ?? 0))));
     if (event.key === " " || event.shiftKey) this.stroke(next);
     this.at = next;
+    [this.cursor.style.left, this.cursor.style.top] = next.map((value) => `${(100 * value) / SIZE}%`);
   }
 
   stroke(to) {
@@ -105,6 +107,7 @@ export class Draw {
 
   /** Asks for what all filters of the layer answer to the drawing; while one answer is awaited, the next one waits. */
   ask() {
+    this.list.setAttribute("aria-busy", "true");
     if (this.asking) {
       this.again = true;
       return;
@@ -115,8 +118,7 @@ export class Draw {
     const images = [this.drawing()];
     if (!this.usual.has(key)) images.push(...NAMES.map((name) => pattern(name, 1000, SIZE)));
     this.engine.order({ kind: "answer", network, layer, size: SIZE, images }, (message) => {
-      if (message.error) this.status.textContent = message.error;
-      if (message.error) this.asking = false;
+      if (message.error) Object.assign(this, { asking: false }).status.textContent = message.error;
       if (!message.answers) return;
       const [own, ...others] = message.answers;
       if (others.length) this.usual.set(key, own.map((_, filter) => meanOf(others, filter)));
@@ -130,14 +132,17 @@ export class Draw {
   rank() {
     if (!this.answer) return;
     const { own, usual, layer } = this.answer;
-    const score = (filter) => (this.order.control.value === "usual" ? own[filter] / (usual[filter] + 1e-9) : own[filter]);
+    const relative = this.order.control.value === "usual";
+    const score = (filter) => (relative ? own[filter] / (usual[filter] + 1e-9) : own[filter]);
     const filters = own.map((_, filter) => filter).filter((filter) => own[filter] > 0);
     const best = filters.sort((one, other) => score(other) - score(one)).slice(0, SHOWN);
     this.status.textContent = best.length
-      ? `Of ${own.length} filters of ${layer}, these answer to your drawing: the map, and what the filter responds to. ` +
-        "Usual is its mean over one of each of the ten patterns."
+      ? `Of ${own.length} filters of ${layer}, these answer to your drawing. Left where they do, right what each ` +
+        "responds to. Usual is the mean over one of each of the ten patterns."
       : `No filter of ${layer} answers to your drawing`;
     this.list.replaceChildren(...best.map((filter) => this.row(filter)));
+    if (this.asking) return;
+    this.list.setAttribute("aria-busy", String(this.again));
     if (this.again) this.ask();
     else this.picture(best);
   }
@@ -146,12 +151,15 @@ export class Draw {
     const { network, layer, own, usual, maps, side } = this.answer;
     const map = canvas(`map of filter ${filter}: where it answers`, "small map");
     const most = maps[filter].reduce((largest, value) => Math.max(largest, value), 1e-9);
-    map.show(Uint8ClampedArray.from({ length: 3 * side * side }, (_, i) => (255 * maps[filter][Math.floor(i / 3)]) / most), side);
+    const grey = (_, i) => (255 * maps[filter][Math.floor(i / 3)]) / most;
+    map.show(Uint8ClampedArray.from({ length: 3 * side * side }, grey), side);
     const picture = canvas(`picture of filter ${filter}`, "small");
     const made = this.pictures.get(`${network} ${layer} ${filter}`);
     if (made) picture.show(made.picture, made.size);
-    const address = `?view=explorer&network=${network}&layer=${layer}&filter=${filter}`;
-    const link = element("a", { href: address, title: "to the explorer" }, `filter ${filter}`);
+    const query = new URLSearchParams(location.search);
+    const wanted = { view: "explorer", network, layer, filter };
+    for (const [key, value] of Object.entries(wanted)) query.set(key, value);
+    const link = element("a", { href: `?${query}`, title: "to the explorer" }, `filter ${filter}`);
     const times = `${twoDigits(own[filter] / (usual[filter] + 1e-9))} × usual`;
     const facts = element("span", { className: "left" }, `activation ${own[filter].toPrecision(3)}, ${times}`);
     const row = element("li", {}, element("div", { className: "pair" }, map, picture), link, facts);

@@ -7,7 +7,14 @@ import { Iterations } from "./iterations.js";
 import { Engine } from "./parts.js";
 import { SheetView } from "./sheet.js";
 
-const VIEWS = { explorer: Explorer, iterations: Iterations, sheet: SheetView, changes: Changes, birth: Birth, draw: Draw };
+const VIEWS = {
+  explorer: Explorer,
+  iterations: Iterations,
+  sheet: SheetView,
+  changes: Changes,
+  birth: Birth,
+  draw: Draw,
+};
 
 // A module with one instruction of SIMD, to see whether the browser takes it.
 const SIMD = Uint8Array.of(

@@ -52,11 +52,13 @@ export class Iterations {
   begin() {
     const { recipe, steps } = this;
     const step_size = recipe === "plain" ? Number(this.stepSize.control.value) : RECIPES.clear.step_size;
-    const wanted = { ...this.subject.value, recipe, steps, step_size, size: 128, seed: Number(this.seed.control.value) };
+    const seed = Number(this.seed.control.value);
+    const wanted = { ...this.subject.value, recipe, steps, step_size, size: 128, seed };
     Object.assign(this, { wanted, moments: [], wished: null, history: [] });
     this.facts.textContent = "fetching the network";
     this.engine.order({ kind: "climb", ...wanted, filters: [wanted.filter], looks: "all" }, (message) => {
       if (message.error) this.facts.textContent = message.error;
+      this.facts.setAttribute("aria-busy", String(!message.finished)); // else each step would be read out
       if (!message.picture || message.done) return;
       this.moments[message.step] = message;
       this.history = message.history;

@@ -58,10 +58,14 @@ export function slider(label, { min = 0, max, step = 1, value, text = String }, 
 
 export function numberField(label, { min, max, value }, changed) {
   const control = element("input", { type: "number", min, max, value, required: true });
-  control.onchange = () => {
+  const fit = () => {
     if (!control.validity.valid) control.value = Math.min(max, Math.max(min, Math.trunc(control.value) || min));
+  };
+  control.onchange = () => {
+    fit();
     changed();
   };
+  fit();
   return labelled(label, control);
 }
 
@@ -132,5 +136,10 @@ export class Engine {
   /** Ends a climb where it is: its picture so far comes as if it were finished. */
   stop() {
     this.worker.postMessage({ kind: "stop" });
+  }
+
+  /** Ends what is at work; nothing more is heard of it. */
+  drop() {
+    this.worker.postMessage({ kind: "drop", id: ++this.id });
   }
 }

@@ -22,7 +22,7 @@ export class Sheet {
 
   /** Shows a layer of `count` filters, with the pictures that are there already. */
   begin({ network, layer }, count, recipe = "clear") {
-    Object.assign(this, { subject: { network, layer, ...small(recipe) }, idle: false });
+    this.subject = { network, layer, ...small(recipe) };
     this.tiles = Array.from({ length: count }, (_, filter) => {
       const tile = button("", () => this.choose(filter), { className: "tile", "aria-pressed": "false" });
       tile.picture = canvas("", "small");
@@ -54,11 +54,21 @@ export class Sheet {
     this.draw();
   }
 
+  /** Another order takes the place of the drawing. */
+  rest() {
+    Object.assign(this, { idle: false, filling: false });
+  }
+
   draw() {
+    if (this.filling && !(this.visible && this.box.open)) {
+      this.engine.drop();
+      Object.assign(this, { filling: false, idle: true });
+    }
     const missing = this.missing;
     if (!this.idle || !this.visible || !this.box.open || !missing.length) return;
-    this.idle = false;
+    Object.assign(this, { idle: false, filling: true });
     this.engine.order({ kind: "climb", ...this.subject, filters: missing }, (message) => {
+      if (message.finished) this.filling = false;
       if (!message.done) return;
       this.pictures.set(this.key(message.filter), message);
       this.show(message.filter);
@@ -110,7 +120,7 @@ export class SheetView {
     this.sheet.mark(filter);
     const { steps, step_size } = RECIPES[recipe];
     const wanted = { ...this.subject.value, recipe, steps, step_size, size: 128, seed: 0 };
-    this.sheet.idle = false;
+    this.sheet.rest();
     this.engine.order({ kind: "climb", ...wanted, filters: [filter], looks: true }, (message) => {
       if (message.error) this.facts.textContent = message.error;
       if (!message.picture) return;
