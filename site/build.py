@@ -27,8 +27,6 @@ import weights
 from stamp import address_and_ref
 from thumbnail import thumbnail
 
-from filtersight.atlas.gallery import gallery
-
 PAGES = ["README.md", "CONCEPTS.md", "CONTRIBUTING.md", "docs", "media", "notebooks"]
 PAGES += ["filtersight/world/weights/README.md"]
 IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/[^"]*)" />')
@@ -87,7 +85,7 @@ def build(target: Path, atlas: Path | None = None) -> None:
         for path in [*made.rglob("*.map"), *made.glob("_static/*macros.html")]:
             path.unlink()  # the theme's, for who develops it
         shutil.copytree(COURSE / "site/live", made / "live", dirs_exist_ok=True)
-        weights.write(made / "live/weights")
+        weights.write(made / "live")
         if atlas:
             add_gallery(atlas, made / "gallery")
         shutil.rmtree(target, ignore_errors=True)
@@ -103,6 +101,10 @@ def sized(page: Path, found: re.Match) -> str:
 
 def add_gallery(atlas: Path, folder: Path) -> None:
     """Copies an atlas into the site and writes its page, with a way back to the course."""
+
+    from filtersight.atlas.gallery import (
+        gallery,  # brings TensorFlow, which nothing else here needs
+    )
 
     shutil.copytree(atlas, folder)
     page = gallery(folder)
