@@ -16,12 +16,23 @@ const VIEWS = {
   draw: Draw,
 };
 
+// What a view begins with if the address does not say it: what the chapter looks at.
+const BEGUN_WITH = {
+  iterations: { layer: "block3_conv2", filter: 16 },
+  sheet: { layer: "block3_conv3" },
+  changes: { layer: "block4_conv2", filter: 5 },
+  draw: { layer: "block4_conv3" },
+};
+
 // A module with one instruction of SIMD, to see whether the browser takes it.
 const SIMD = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );
 
 const query = new URLSearchParams(location.search);
+for (const [key, value] of Object.entries(BEGUN_WITH[query.get("view")] ?? {})) {
+  if (!query.has(key)) query.set(key, value);
+}
 const root = document.querySelector("main");
 
 /** The page around an embedded one makes it as high as it is. */
