@@ -165,6 +165,22 @@ def test_a_stamped_chapter_opens_in_colab_and_loads_no_badge(builder):
     )
 
 
+def test_a_thumbnail_is_made_of_the_pictures_in_a_figure(builder):
+    figure = Image.new("RGB", (500, 230), "white")
+    colours = {
+        (row, column): (row * 200, column * 50, 90) for row in range(2) for column in range(5)
+    }
+    for (row, column), colour in colours.items():
+        figure.paste(colour, (column * 95 + 10, row * 110 + 20, column * 95 + 95, row * 110 + 105))
+        figure.paste(
+            "black", (column * 95 + 10, row * 110 + 8, column * 95 + 40, row * 110 + 16)
+        )  # words
+    small = builder.thumbnail(figure)
+    assert small.size == (480, 320)
+    for row, column in np.ndindex(2, 3):
+        assert small.getpixel((column * 160 + 80, row * 160 + 80)) == colours[row, 2 * column]
+
+
 def test_what_is_no_site_is_left_alone(builder, tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(
