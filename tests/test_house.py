@@ -126,7 +126,7 @@ def test_the_root_holds_what_a_newcomer_expects():
         *(".ci", ".github", ".gitattributes", ".gitignore", ".pre-commit-config.yaml"),
         *("CITATION.cff", "CONCEPTS.md", "CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "README.md"),
         *("filtersight", "helpers.py", "media", "notebooks", "pyproject.toml", "requirements.txt"),
-        *("docs", "tests", "tools"),
+        *("docs", "site", "tests", "tools"),
     }
 
 

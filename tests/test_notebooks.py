@@ -21,6 +21,8 @@ import pytest
 from chapters import COURSE, NOTEBOOKS, cells
 from PIL import Image
 
+from tools.stamp import site_link
+
 FIRST_CELL = (COURSE / "tools/first_cell.py").read_text(encoding="utf-8").rstrip("\n")
 PAGES = [
     page
@@ -139,6 +141,8 @@ def test_pictures_in_media_are_those_of_the_notebooks():
     for path in NOTEBOOKS:
         for cell in cells(path, "code"):
             for tag in cell.metadata.get("tags", []):
+                if not tag.startswith("media-"):
+                    continue
                 stored = [
                     o.data["image/jpeg"] for o in cell.outputs if "image/jpeg" in o.get("data", {})
                 ]
@@ -240,6 +244,8 @@ def test_stamping_writes_the_address_everywhere(tmp_path):
     for repository, ref in (("alice/course", "v2.0"), ("bob.b/other-course", "main")):
         assert stamp(tmp_path, repository, ref).returncode == 0
         readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+        owner, name = repository.split("/")
+        assert f"](https://{owner}.github.io/{name}/)" in readme.splitlines()[2]
         for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
             link = f"https://colab.research.google.com/github/{repository}/blob/{ref}/notebooks/{path.name}"
             assert prose(path).count(link) == 1 and readme.count(link) == 1
@@ -258,6 +264,18 @@ def test_stamping_writes_the_address_everywhere(tmp_path):
     )
     wrong = stamp(tmp_path, "--check")
     assert wrong.returncode == 1 and path.name in wrong.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("https://github.com/Alice/Course", "https://alice.github.io/Course/"),
+        ("https://github.com/alice/alice.github.io", "https://alice.github.io/"),
+        ("", None),
+    ],
+)
+def test_the_readme_links_to_the_site_where_github_serves_it(address, page):
+    assert re.findall(r"\]\((.*?)\)", site_link(address)) == ([page] if page else [])
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 OWNER/NAME is the course's repository on GitHub, REF the tag or branch that Colab shall fetch. The
 address stands in one place, REPOSITORY and REF in tools/first_cell.py; from there it goes into the
-first cell of every notebook and into the "open in Colab" badges. Without arguments the notebooks and
-badges are brought in line with that file. "python tools/stamp.py --check" changes nothing and says
-what is out of line.
+first cell of every notebook, into the "open in Colab" badges and into the README's link to the course's
+web site on GitHub Pages. Without arguments notebooks and README are brought in line with that file.
+"python tools/stamp.py --check" changes nothing and says what is out of line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from pathlib import Path
 COURSE = Path(__file__).resolve().parents[1]
 LINE = re.compile(r'^REPOSITORY, REF = "(.*)", "(.*)"$', re.MULTILINE)
 BADGE = re.compile(r"<!-- colab -->.*?<!-- /colab -->", re.DOTALL)
+SITE = re.compile(r"<!-- site -->.*?<!-- /site -->", re.DOTALL)
 HOST = "https://github.com/"
+
+
+def address_and_ref(cell: str | None = None) -> tuple[str, str]:
+    """The repository's address, "" while it is not known, and the tag or branch that readers are given.
+
+    They stand in the text of the first cell, which is that of tools/first_cell.py if none is given.
+    """
+    found = LINE.search(cell or (COURSE / "tools/first_cell.py").read_text(encoding="utf-8"))
+    assert found, "tools/first_cell.py has lost its REPOSITORY line"
+    return found[1], found[2]
 
 
 def badge(address: str, ref: str, notebook: str) -> str:
@@ -29,15 +40,24 @@ def badge(address: str, ref: str, notebook: str) -> str:
     return f"<!-- colab -->[![Open in Colab]({image})]({page})<!-- /colab -->"
 
 
+def site_link(address: str) -> str:
+    """The README's first line: a link to the site that GitHub Pages serves for the repository."""
+    if not address.startswith(HOST):
+        return "<!-- site --><!-- /site -->"
+    owner, name = address.removeprefix(HOST).split("/")
+    host = f"{owner.lower()}.github.io"
+    page = f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+    return f"<!-- site -->**[Open the course in your browser]({page})**: nothing to install.<!-- /site -->"
+
+
 def stamped(text: str, cell: str, name: str) -> str:
     """The text of a notebook or README with the first cell and the badges as they should be."""
-    found = LINE.search(cell)
-    assert found, "tools/first_cell.py has lost its REPOSITORY line"
-    address, ref = found.groups()
+    address, ref = address_and_ref(cell)
     if not name.endswith(".ipynb"):
         # In the README each badge stands in the row of the chapter it opens.
         row = re.compile(r"(notebooks/(\d\d_\w+\.ipynb)[^\n]*?)" + BADGE.pattern)
-        return row.sub(lambda m: m[1] + badge(address, ref, m[2]), text)
+        text = row.sub(lambda m: m[1] + badge(address, ref, m[2]), text)
+        return SITE.sub(lambda _: site_link(address), text)
     notebook = json.loads(text)
     code = [each for each in notebook["cells"] if each["cell_type"] == "code"]
     code[0]["source"] = cell.rstrip("\n").splitlines(keepends=True)
