@@ -19,11 +19,6 @@ LAYER = "block3_conv1"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
-@pytest.fixture(scope="module")
 def real(model):
     return scores.reality(model, LAYER, count=180)
 
