@@ -131,24 +131,34 @@ def attacked(
     return tf.clip_by_value(images + added, 0, 255)
 
 
-def under_attack(
-    model: keras.Model, noise: float, count: int, seed: int, size: int, steps: int = 1
-) -> float:
-    """The share of `count` pictures of `size` pixels that are still recognised under such noise, 0 to 1."""
-    pictures, labels = patterns.images(count, seed, size)
-    network, chance = logits(model), keras.random.SeedGenerator(seed)
-    # One graph for all batches; the last one may be smaller.
+def under_attack(model: keras.Model, steps: int = 1) -> Callable[[float, int, int, int], float]:
+    """How to measure what a network withstands: (noise, count, seed, size) to a share, 0 to 1.
+
+    That of `count` pictures of `size` pixels, drawn with `seed`, that are still recognised under noise of
+    so many `steps`. One graph serves all strengths and sizes.
+    """
+    network, chance = logits(model), keras.random.SeedGenerator(0)
     attack = tf.function(
-        lambda some, names: attacked(network, some, names, noise, chance, steps),
+        lambda some, names, noise: attacked(network, some, names, noise, chance, steps),
         autograph=False,
-        reduce_retracing=True,
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([], tf.float32),
+        ],
     )
-    right = 0
-    for first in range(0, count, 50):
-        some, names = pictures[first : first + 50], labels[first : first + 50]
-        noisy = attack(tf.constant(some), tf.constant(names))
-        right += int((np.argmax(model(noisy), axis=1) == names).sum())
-    return round(right / count, 4)
+
+    def share(noise: float, count: int, seed: int, size: int) -> float:
+        pictures, labels = patterns.images(count, seed, size)
+        chance.state.assign([seed, 0])  # as that of a new generator
+        right = 0
+        for first in range(0, count, 50):
+            some, names = pictures[first : first + 50], labels[first : first + 50]
+            noisy = attack(some, names, noise)
+            right += int((np.argmax(model(noisy), axis=1) == names).sum())
+        return round(right / count, 4)
+
+    return share
 
 
 # ---------------------------------------------------------------- training
