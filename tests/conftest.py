@@ -1,7 +1,23 @@
 """Settings and fixtures of the tests."""
 
+import gc
+
 import chapters  # noqa: F401, sets the environment of this process, too
 import pytest
+
+
+def pytest_collection_finish():
+    """Python looks through all objects again and again for what can go: not through those that stay."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_stays():
+    """The same for what a file leaves behind for the others."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
