@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def few_real_images():
-    """A picture of each pattern, and the cuts of the photo, in the place of all real images."""
+    """Two pictures of each pattern, and the cuts of the photo, in the place of all real images."""
     from filtersight.world import sample
 
     def forget():
@@ -39,7 +39,7 @@ def few_real_images():
 
     images = sample.images
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "images", lambda count, **options: images(45, **options))
+        patch.setattr(sample, "images", lambda count, **options: images(90, **options))
         forget()
         yield
     forget()
