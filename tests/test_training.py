@@ -61,7 +61,7 @@ def test_a_folded_network_answers_as_the_trained_one():
 def test_a_settled_copy_knows_its_maps_and_leaves_the_original_alone():
     model = learn.normalised(TINY)
     before = [weight.numpy().copy() for weight in model.weights]
-    world = {64: patterns.images(128, seed=4, size=64)}
+    world = {64: patterns.images(128, seed=4, size=32)}  # smaller, which takes less time
     copy = learn.settled(model, world)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.weights, strict=True))
     first = keras.Model(copy.inputs[0], copy.get_layer("block1_conv1").output)
@@ -112,7 +112,8 @@ def test_noise_is_the_same_for_the_same_seed_only():
 
 
 @pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_stages"])
-def test_a_short_training_writes_files_that_load(tmp_path, name):
+def test_a_short_training_writes_files_that_load(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(learn, "SETTLING", 10)
     policy = keras.config.dtype_policy().name
     folder = tmp_path / "new" / "models"
     facts = train.train(folder, name, count=135, epochs=2, test_count=90, widths=(4, 4, 4, 4, 4))

@@ -41,6 +41,7 @@ BATCH = 64
 RATE, DECAY = 4e-3, 0.6  # the highest learning rate; weight decay, in parts of the learning rate
 PLAIN, RAMP = 0.15, 0.35  # of the steps: without noise; until the noise is as strong as it gets
 EPSILON = 1e-3  # is added to the variance in batch normalisation
+SETTLING = 100  # batches, after which the averages of a normalisation are those of the maps
 STAGES = (0, 10, 30, 60, 100, 200, 400, 800)  # steps after which a stage is kept, beside the last
 
 
@@ -261,7 +262,7 @@ def settled(model: keras.Model, world: World) -> keras.Model:
     for layer in copy.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
-    for pictures, _ in batches(world, seed=0, count=100):
+    for pictures, _ in batches(world, seed=0, count=SETTLING):
         copy(tf.cast(pictures, tf.float32), training=True)
     return copy
 
