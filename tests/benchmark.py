@@ -1,11 +1,12 @@
 """The engine side by side with others, in one run on one machine.
 
     pip install -r tests/requirements-benchmark.txt; pip install --no-deps xplique==2.0.2
-    python tests/benchmark.py
+    python tests/benchmark.py          or, in a few minutes: python tests/benchmark.py --short
 
 Contenders that are not installed are left out. Each is used as its own documentation does it, with the
 same model, layer, filters, size and number of steps; the model is a new copy each time, so that the
-time of building graphs counts for everybody. Prints tables and draws them to media/benchmark.png.
+time of building graphs counts for everybody. Prints tables and draws them to media/benchmark.png
+(a short run only if told where to, by --picture).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import helpers
 from filtersight.ascent import clear as clear_module
 from filtersight.ascent import objective as objective_module
 from filtersight.ascent import waves as waves_module
+from filtersight.ascent.recipe import RECIPES
 from filtersight.networks.layers import Layer
 from filtersight.world import patterns
 from filtersight.world import pocketvgg as pocketvgg_module
@@ -60,10 +62,15 @@ def pocketvgg(size: int | None) -> keras.Model:
 # ---------------------------------------------------------------- contenders
 
 
-def ours(model, layer, filters, steps):
-    """The default recipe for so many steps; what comes after, for silent filters, is left out."""
-    pictures = helpers.visualize(model, layer, filters, steps=steps, size=SIZE, rescue=False)
+def ours(model, layer, filters, steps, rescue=True):
+    """The default recipe for so many steps, with all that it does for weak filters."""
+    pictures = helpers.visualize(model, layer, filters, steps=steps, size=SIZE, rescue=rescue)
     return np.stack([picture.image for picture in pictures])
+
+
+def no_rescue(model, layer, filters, steps):
+    """The default recipe without what comes after the climb."""
+    return ours(model, layer, filters, steps, rescue=False)
 
 
 def keras_io(model, layer, filters, steps):
@@ -120,8 +127,10 @@ def xplique(model, layer, filters, steps):
     return np.clip(np.asarray(images[-1]), 0, 255).astype(np.uint8)
 
 
+OURS = "ours"  # by default, to which the others are compared
 CONTENDERS: dict[str, Contender] = {
-    "ours": ours,
+    OURS: ours,
+    "no rescue": no_rescue,
     "keras.io": keras_io,
     "Xplique": xplique,
     "tf-keras-vis": tf_keras_vis,
@@ -134,6 +143,10 @@ def timed(contender: Contender, build: Callable, *args) -> tuple[float, np.ndarr
     start = time.perf_counter()
     pictures = contender(model, *args)
     return time.perf_counter() - start, pictures
+
+
+# How many steps each takes if it is not told, but for the loop of keras.io: those of its example.
+OWN_STEPS = {OURS: RECIPES["clear"][0], "keras.io": 30, "Xplique": 256, "tf-keras-vis": 200}
 
 
 def available() -> dict[str, Contender]:
@@ -203,22 +216,22 @@ def step_seconds(model: keras.Model, layer: str, precision: str, images: int) ->
     return min(seconds[1:]) / 4
 
 
-def speed(found: dict[str, Contender], everything: bool) -> list[Row]:
+def speed(found: dict[str, Contender], short: bool, everything: bool) -> list[Row]:
     """Seconds for the same filters and steps, and how many times ours each takes.
 
     For 64 filters the others are measured on one layer, unless `everything` is wanted: it takes long.
     """
     rows = [["VGG16, 30 steps, 128 px: seconds (× ours)", *found]]
-    for layer in LAYERS:
-        for count in (8, 64):
+    for layer in LAYERS[short:]:
+        for count in (8,) if short else (8, 64):
             filters = list(range(count))
             seconds = {
                 name: timed(contender, vgg16, layer, filters, STEPS)[0]
                 for name, contender in found.items()
-                if name == "ours" or count == 8 or layer == LAYERS[1] or everything
+                if name in (OURS, "no rescue") or count == 8 or layer == LAYERS[1] or everything
             }
             cells = [
-                f"{seconds[name]:.1f} ({seconds[name] / seconds['ours']:.1f})"
+                f"{seconds[name]:.1f} ({seconds[name] / seconds[OURS]:.1f})"
                 if name in seconds
                 else "not measured"
                 for name in found
@@ -228,25 +241,41 @@ def speed(found: dict[str, Contender], everything: bool) -> list[Row]:
     return rows
 
 
-def equal_activation(found: dict[str, Contender]) -> list[Row]:
+def reached(layer: str, pictures: np.ndarray) -> float:
+    """The activation of PocketVGG's first filters, each on its picture: the mean."""
+    answers = helpers.activations(pocketvgg_module.load(), layer, pictures)
+    return float(answers[FILTERS, FILTERS].mean())
+
+
+def own_defaults(found: dict[str, Contender]) -> list[Row]:
+    """Each with as many steps as it takes if it is not told: seconds, and the activation reached."""
+    names = [name for name in found if name in OWN_STEPS]
+    heads = [f"{name}, {OWN_STEPS[name]}" for name in names]
+    rows = [["PocketVGG, 8 filters, own number of steps: seconds → activation", *heads]]
+    for layer in LAYERS[1:]:
+        cells = []
+        for name in names:
+            seconds, pictures = timed(found[name], pocketvgg, layer, FILTERS, OWN_STEPS[name])
+            cells.append(f"{seconds:.1f} → {reached(layer, pictures):.2f}")
+        rows.append([layer, *cells])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def equal_activation(found: dict[str, Contender], short: bool) -> list[Row]:
     """Seconds of ours until it reaches what the others reach in 30 steps, mean of 8 filters; and theirs."""
     rows = [["PocketVGG: seconds to their activation (×)", *found]]
-    model = pocketvgg_module.load()
-    for layer in LAYERS:
-
-        def reached(pictures, layer=layer):
-            return float(helpers.activations(model, layer, pictures)[range(8), FILTERS].mean())
-
+    for layer in LAYERS[short:]:
         tries = []
         for steps in (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96):
-            seconds, pictures = timed(ours, pocketvgg, layer, FILTERS, steps)
-            tries.append((reached(pictures), seconds))
+            seconds, pictures = timed(no_rescue, pocketvgg, layer, FILTERS, steps)
+            tries.append((reached(layer, pictures), seconds))
         cells = ["" for _ in found]
-        for column, (name, contender) in enumerate(found.items()):
-            if name == "ours":
+        for column, contender in enumerate(found.values()):
+            if contender in (ours, no_rescue):
                 continue
             seconds, pictures = timed(contender, pocketvgg, layer, FILTERS, STEPS)
-            goal = reached(pictures)
+            goal = reached(layer, pictures)
             own = next((took for value, took in tries if value >= goal), None)
             cells[column] = (
                 "not reached" if own is None else f"{own:.2f} : {seconds:.2f} ({seconds / own:.1f})"
@@ -262,12 +291,8 @@ def dead_pictures(found: dict[str, Contender]) -> list[Row]:
     model = pocketvgg_module.load()
     for layer in ("block2_conv2", "block4_conv3", "block5_conv3"):
         cells = []
-        for name, contender in found.items():
-            if name == "ours":
-                made = helpers.visualize(model, layer, range(32), steps=STEPS)
-                pictures = np.stack([picture.image for picture in made])
-            else:
-                _, pictures = timed(contender, pocketvgg, layer, list(range(32)), STEPS)
+        for contender in found.values():
+            _, pictures = timed(contender, pocketvgg, layer, list(range(32)), STEPS)
             own = helpers.activations(model, layer, pictures)[range(32), range(32)]
             cells.append(str(int((own <= 0).sum())))
         rows.append([layer, *cells])
@@ -351,20 +376,23 @@ def quality() -> list[Row]:
 
 
 def whole_network() -> list[Row]:
-    """Minutes for every filter of VGG16, from every tenth one."""
-    model, seconds, drawn = vgg16(None), 0.0, 0
-    for layer in helpers.conv_layers(model):
-        filters = list(range(0, helpers.filter_count(model, layer), 10))
-        start = time.perf_counter()
-        helpers.visualize(model, layer, filters, steps=STEPS, rescue=False)
-        seconds, drawn = seconds + time.perf_counter() - start, drawn + len(filters)
-    everything = sum(helpers.filter_count(model, each) for each in helpers.conv_layers(model))
-    minutes = seconds / drawn * everything / 60
-    return [
-        ["VGG16, all filters, 30 steps, 128 px", "filters", "minutes"],
-        ["measured", str(drawn), f"{seconds / 60:.1f}"],
-        ["extrapolated", str(everything), f"{minutes:.0f}"],
-    ]
+    """Minutes for every filter of VGG16, from every tenth one: the climbs alone, and with rescue and scores."""
+    model = vgg16(None)
+    layers = helpers.conv_layers(model)
+    everything = sum(helpers.filter_count(model, layer) for layer in layers)
+    rows = [["VGG16, all filters, 30 steps, 128 px", "filters", "minutes", "for all"]]
+    for name, all_of_it in (("climbs", False), ("with rescue and scores", True)):
+        seconds, drawn = 0.0, 0
+        for layer in layers:
+            filters = list(range(0, helpers.filter_count(model, layer), 10))
+            start = time.perf_counter()
+            pictures = helpers.visualize(model, layer, filters, steps=STEPS, rescue=all_of_it)
+            if all_of_it:
+                helpers.scores(model, pictures)
+            seconds, drawn = seconds + time.perf_counter() - start, drawn + len(filters)
+        minutes = seconds / 60
+        rows.append([name, str(drawn), f"{minutes:.1f}", f"{minutes / drawn * everything:.0f}"])
+    return rows
 
 
 # ---------------------------------------------------------------- report
@@ -412,7 +440,8 @@ def main() -> None:
     parser.add_argument(
         "--everything", action="store_true", help="the others draw 64 filters of every layer too"
     )
-    parser.add_argument("--picture", type=Path, default=COURSE / "media" / "benchmark.png")
+    parser.add_argument("--short", action="store_true", help="two layers and the main figures only")
+    parser.add_argument("--picture", type=Path, help="where the tables are drawn to")
     options = parser.parse_args()
     if options.memory:
         name, count = options.memory
@@ -428,14 +457,13 @@ def main() -> None:
         for precision in ("float32", objective_module.fast_precision())
     }
     tables = [
-        speed(found, options.everything),
-        equal_activation(found),
-        dead_pictures(found),
-        peak_memory(found),
+        speed(found, options.short, options.everything),
+        equal_activation(found, options.short),
+        own_defaults(found),
         machine_use(peaks),
-        whole_network(),
-        quality(),
     ]
+    if not options.short:
+        tables += [dead_pictures(found), peak_memory(found), whole_network(), quality()]
     title = (
         f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, "
         f"GPUs: {len(tf.config.list_physical_devices('GPU'))}, TensorFlow {tf.__version__}, "
@@ -446,7 +474,9 @@ def main() -> None:
         print()
         for row in table:
             print(row[0].ljust(60), *(cell.rjust(24) for cell in row[1:]))
-    draw(tables, title, options.picture)
+    picture = options.picture or (None if options.short else COURSE / "media" / "benchmark.png")
+    if picture:
+        draw(tables, title, picture)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The engine: the same pictures however they are asked for, no filter given up too soon, no bad call let in."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -144,6 +145,8 @@ def test_precision_is_the_faster_one_and_named(model, fast, monkeypatch):
     for precision in objective.PRECISIONS:
         forced = helpers.visualize(model, precision=precision, **call)[0]
         assert forced.recipe.precision == precision
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, not 'float1"):
+        helpers.visualize(model, recipe="plain", precision="float16", **call)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,8 @@ def test_precision_is_the_faster_one_and_named(model, fast, monkeypatch):
         ("fpu sse avx2", None, "float32"),
         (None, None, "float32"),  # no Linux
         ("fpu avx2", (8, 0), "bfloat16"),
-        ("fpu amx_bf16", (7, 5), "float32"),  # Colab's T4
+        ("fpu amx_bf16", (7, 5), "float16"),  # Colab's T4
+        ("fpu amx_bf16", (6, 1), "float32"),
         ("fpu amx_bf16", (), "float32"),  # a card that does not say
     ],
 )
@@ -180,7 +184,7 @@ def test_precision_is_a_matter_of_the_hardware(flags, card, expected, tmp_path, 
         monkeypatch.setenv("COURSE_PRECISION", precision)
         assert decide() == precision
     monkeypatch.setenv("COURSE_PRECISION", "float8")
-    with pytest.raises(ValueError, match="must be one of float32, bfloat16, not 'float8'"):
+    with pytest.raises(ValueError, match="must be one of float32, bfloat16, float16, not 'float8'"):
         decide()
 
 
@@ -189,6 +193,66 @@ def test_bfloat16_really_computes_in_bfloat16(model):
     kernels = [layer.kernel.dtype for layer in copy.layers if hasattr(layer, "kernel")]
     assert kernels == ["bfloat16"] * 5
     assert copy(tf.zeros((1, 32, 32, 3))).dtype == tf.bfloat16
+
+
+def bright_network(scale):
+    """One filter that answers to light, its maps `scale` times as large as the brightness, 0 to 1; and -1 times."""
+    x = inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 4, name="wide")(keras.layers.Rescaling(1 / 255)(x))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1, activation="relu", name="end")(x))
+    network.get_layer("wide").set_weights([np.full((4, 4, 3, 2), scale / 48), np.zeros(2)])
+    network.get_layer("end").set_weights([np.array([[[[1.0, 1e-4], [0.0, 0.0]]]]), np.zeros(2)])
+    return network
+
+
+def test_float16_computes_in_float16_and_comes_to_the_same(model):
+    copy = objective.private_copy(helpers.submodel(model, "block3_conv1"), "float16")
+    assert {layer.kernel.dtype for layer in copy.layers if hasattr(layer, "kernel")} == {"float16"}
+    images = tf.constant(patterns.images(4, seed=5, size=64)[0], tf.float32)
+    for layer in ("block1_conv2", "block3_conv3", "block5_conv3"):
+        results = []
+        for precision in ("float16", "float32"):
+            climber = climb_module.climber_of(Layer(model, layer), precision, False)
+            objective.copy_weights(climber.objective.original, climber.objective.network)
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                activation = climber.objective(images, tf.range(4))
+                climbed = clear_module.LOSS_SCALE * activation
+            gradient = tape.gradient(climbed, images).numpy().reshape(4, -1)
+            results += [activation, gradient / np.linalg.norm(gradient, axis=1, keepdims=True)]
+        assert np.allclose(results[0], results[2], rtol=0.01, atol=1e-3)
+        assert (results[1] * results[3]).sum(axis=1).min() > 0.995  # cosine: a few ReLUs flip
+    picture = helpers.visualize(model, layer, [1], size=48, steps=4, precision="float16")[0]
+    assert "overflowed" not in picture.reason
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+def test_what_overflows_in_float16_is_done_in_float32_and_says_so(scale):
+    """The map itself (above 65,504 after some steps, or at once), or only what its gradient goes through."""
+    call = {"size": 32, "steps": 8, "rescue": False}
+    network = bright_network(scale)
+    half = helpers.visualize(network, "end", [0, 1], precision="float16", **call)
+    full = helpers.visualize(network, "end", [0, 1], precision="float32", **call)
+    overflowed = half[0]
+    assert overflowed.status == "alive" and "for float16 overflowed" in overflowed.reason
+    assert np.array_equal(overflowed.image, full[0].image)
+    assert len(overflowed.history) == 8 and not np.isfinite(overflowed.history).all()
+    # An explorer or a sheet sees the same image last.
+    recipe = dataclasses.replace(overflowed.recipe, filter=None)
+    *_, (images, _) = climb_module.frames(Layer(network, "end"), [0, 1], recipe, seconds=0.1)
+    assert np.array_equal(images[0], full[0].image)
+
+
+def test_a_gradient_that_overflows_in_float16_is_noticed():
+    network = bright_network(1e4)  # its values fit, 1,024 times its gradients do not
+    network.get_layer("end").set_weights([np.array([[[[1.0, 0], [0, 0]]]]), np.zeros(2)])
+    x = keras.layers.Rescaling(100.0)(network.output)
+    steep = keras.Model(network.input, keras.layers.Conv2D(1, 1, name="last")(x))
+    steep.get_layer("last").set_weights([np.full((1, 1, 2, 1), 100.0), np.full(1, -5e7)])
+    call = {"size": 32, "steps": 4, "rescue": False}
+    half = helpers.visualize(steep, "last", [0], precision="float16", **call)[0]
+    full = helpers.visualize(steep, "last", [0], precision="float32", **call)[0]
+    assert np.array_equal(half.image, full.image) and "for float16 overflowed" in half.reason
 
 
 # ---------------------------------------------------------------- image
@@ -535,17 +599,23 @@ def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch
     climb = climb_module.climb
 
     def spy(*args, leak=False, start=None):
-        kind = (
-            "first" if start is None else "leak" if leak else "other" if start.std() > 0.02 else "?"
-        )
-        tried.append(kind)
+        noise = 10 * waves.random_spectrum(64, 1)
+        kinds = {"first": start is None, "leak": leak, "noise": np.array_equal(start, [noise])}
+        tried.append(next((kind for kind, is_it in kinds.items() if is_it), "real image"))
         return climb(*args, leak=leak, start=start)
 
     patch_climb(monkeypatch, spy)
     helpers.visualize(picky_network(0.75), "second", [0], size=64)
-    assert tried[:3] == ["first", "other", "leak"]
+    assert tried == ["first", "noise", "real image"]
     tried.clear()
-    helpers.visualize(picky_network(-1), "second", [0], size=64)
+    helpers.visualize(picky_network(0.75), "second", [1], size=64)  # never answers
+    assert tried == ["first", "noise", "real image", "leak"]
+    tried.clear()
+    grey = np.full((9, 128, 128, 3), 127, np.uint8)
+    monkeypatch.setattr(rescue_module, "sample", lambda channels: grey)
+    helpers.visualize(
+        picky_network(-1), "second", [0], size=64
+    )  # its picture is brighter than grey
     assert tried == ["first"]
     tried.clear()
     picture = helpers.visualize(picky_network(0.75), "second", [0], size=64, rescue=False)[0]
@@ -561,6 +631,37 @@ def test_dead_is_said_only_with_evidence():
     assert evidence in picture.reason and len(helpers.sample()) > 500
     # And it is true: nothing in the sample makes it answer.
     assert helpers.activations(picky_network(0.75), "second", helpers.sample())[:, 1].max() == 0
+
+
+def test_a_picture_below_the_real_images_is_made_better(model):
+    layer, some = "block5_conv3", range(0, 64, 2)
+    before = helpers.visualize(model, layer, some, size=64, steps=16, rescue=False)
+    after = helpers.visualize(model, layer, some, size=64, steps=16)
+    images = helpers.sample()[:, :64, :64]
+    best = helpers.activations(model, layer, images).max(axis=0)
+    weak = 0
+    for old, new in zip(before, after, strict=True):
+        if old.activation >= best[old.filter]:
+            assert np.array_equal(new.image, old.image) and new.status == "alive"
+        else:
+            weak += 1
+            assert new.activation >= old.activation
+            assert new.status == "rescued" and "after a start" in new.reason
+            assert new.activation > 0.9 * best[new.filter]
+    assert weak >= 3
+
+
+def test_an_expensive_network_is_shown_fewer_real_images(model, monkeypatch):
+    layer = Layer(model, "block2_conv1")
+    recipe = recipe_module.recipe_for(layer, Settings(size=32))
+    everything = helpers.sample()[:, :32, :32]
+    assert np.array_equal(rescue_module.real_images(layer, recipe), everything)
+    monkeypatch.setattr(rescue_module, "ENOUGH", 100 * layer.multiplications(32))
+    some = rescue_module.real_images(layer, recipe)
+    assert len(some) == 100 and np.array_equal(some[[0, -1]], everything[[0, -1]])
+    monkeypatch.setattr(rescue_module, "ENOUGH", 1.0)
+    assert len(rescue_module.real_images(layer, recipe)) == rescue_module.FEWEST
+    assert np.array_equal(rescue_module.real_images(layer, recipe, every=True), everything)
 
 
 def test_where_no_climb_helps_a_real_image_is_shown_and_said_to_be_one(model, monkeypatch):

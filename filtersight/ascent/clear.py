@@ -46,6 +46,8 @@ COARSE_SHARE = 0.75  # of the steps are done on the tile
 # Before the first image. Not minus infinity, which tf.debugging.enable_check_numerics() takes for a mistake.
 LOWEST = np.finfo(np.float32).min
 SMALLEST_TILE = 32  # pixels; less is all border
+# Of gradients in float16, whose smallest numbers would be lost (Micikevicius et al. 2018).
+LOSS_SCALE = 1024.0
 
 
 class Transformations(NamedTuple):
@@ -110,6 +112,7 @@ class Climber:
 
     def __init__(self, layer: Layer, precision: str, leak: bool = False):
         self.objective = FilterObjective(layer, precision, leak)
+        self.may_overflow = precision == "float16"
         self.may_break = any(map(may_break, layer.network.operations))
         spectrum = tf.TensorSpec([None, layer.channels, None, None, 2], tf.float32)
         numbers = tf.TensorSpec([None], tf.float32)
@@ -147,8 +150,13 @@ class Climber:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(seen)
             activation = self.objective(seen, filters)
+            climbed = LOSS_SCALE * activation if self.may_overflow else activation
+        gradient = tape.gradient(climbed, seen)
+        if self.may_overflow:  # the history tells of a gradient that does, too
+            fine = tf.reduce_all(tf.math.is_finite(gradient), axis=(1, 2, 3))
+            activation = tf.where(fine, activation, np.nan)
         # The gradient goes the same way back, to the waves.
-        gradient = transformed(tamed(tape.gradient(activation, seen)), move.inverses)
+        gradient = transformed(tamed(gradient), move.inverses)
         gradient = tf.roll(gradient, -move.rolls, axis=(1, 2)) * brightness * (1 - brightness)
         gradient = to_logits_back(gradient, weights)
         fine = tf.math.is_finite(activation)
@@ -226,7 +234,8 @@ def ascend_waves(
     another pattern.) A class is transformed more (`is_class`). `slope` says how strong
     waves are. Images are square without `width`.
 
-    Yields (best images so far (n, height, width, channels) uint8, activations (k, n) since the last).
+    Yields (best images so far (n, height, width, channels) uint8, activations (k, n) since the last); in
+    float16 the activation is not a number at a step that overflows.
     """
     total = sum(count for _, count in climbers)
     small = int(total * COARSE_SHARE) if coarse else 0

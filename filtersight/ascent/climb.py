@@ -41,11 +41,36 @@ def frames(
     Yields (pictures so far (n, height, width, channels) uint8, activations of the steps since the last (k, n)).
     `leak` lets the gradient through silent ReLUs in the first half of the steps; `start` are other
     start spectra (n, channels, height, width // 2 + 1, 2) than that of the seed. Both are for "clear".
+    What overflows in float16 is done again in float32 in the end; then no steps are added.
     """
     stop = recipe.stop_after or recipe.steps
     if recipe.recipe == "plain":
         yield from plain_frames(layer, filters, recipe, stop=stop, seconds=seconds)
         return
+    overflowed = np.zeros(len(filters), bool)
+    for images, values in clear_frames(layer, filters, recipe, stop, seconds, leak, start):
+        overflowed |= ~np.isfinite(values).all(axis=0)
+        yield images, values
+    rows = np.flatnonzero(overflowed)
+    if recipe.precision == "float16" and rows.size:
+        recipe = dataclasses.replace(recipe, precision="float32")
+        some, begin = [filters[row] for row in rows], None if start is None else start[rows]
+        images = images.copy()
+        for again, _ in clear_frames(layer, some, recipe, stop, seconds, leak, begin):
+            images[rows] = again
+            yield images.copy(), np.empty((0, len(filters)), np.float32)
+
+
+def clear_frames(
+    layer: Layer,
+    filters: list[int],
+    recipe: Recipe,
+    stop: int,
+    seconds: float,
+    leak: bool,
+    start: np.ndarray | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`frames` of the recipe "clear", which ends after `stop` steps, in the precision of the recipe."""
     (height, width), is_class = sides(recipe.size), not layer.gives_maps
     half = height // 2
     # What sees more than a quarter of the image's side would show the tile four times.
@@ -131,7 +156,8 @@ def judge(
     `history` is (steps, n). A picture that excites its filter no more than the noise that the climb began
     with, made a picture in the same way, is called dead; so is one that does so by less than 1 % of that,
     or less than `floor` times what noise does to the average filter of the layer. A picture of a class is
-    dead if the network does not put that class first.
+    dead if the network does not put that class first. Where `history` is not a number in float16, it
+    overflowed, and the image is that of float32.
     """
     noise = layer.flat.once(
         ("noise", recipe.weights, recipe.layer, recipe.recipe, recipe.size, recipe.seed),
@@ -149,6 +175,8 @@ def judge(
         ):
             where = trouble(layer, number, pixels[row])
             reason += f": {where}" if where else ""
+        if recipe.precision == "float16" and not np.isfinite(past).all():
+            reason += "; done in float32, for float16 overflowed"
         made = dataclasses.replace(
             recipe, filter=number, stop_after=len(past) if len(past) < recipe.steps else None
         )

@@ -20,7 +20,7 @@ SMOOTH = set(
     "Add Cast Clip Concatenate GetItem Max Maximum Mean Minimum Multiply Negative Pad Relu Relu6 Reshape "
     "Sigmoid Stack Subtract Sum Tanh Transpose".split()
 )
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -38,8 +38,8 @@ def fast_precision() -> str:
     """The precision that suits this machine, by what its processor or graphics card has.
 
     bfloat16 is fast on processors with AMX or AVX-512 BF16, and on NVIDIA's cards from compute capability
-    8.0. No stop-watch decides, so that a seed gives the same picture in each process. The environment
-    variable COURSE_PRECISION overrides it; ValueError if that names none.
+    8.0; those from 7.0 have float16 only. No stop-watch decides, so that a seed gives the same picture in
+    each process. The environment variable COURSE_PRECISION overrides it; ValueError if that names none.
     """
     given = os.environ.get("COURSE_PRECISION")
     if given:
@@ -51,7 +51,8 @@ def fast_precision() -> str:
     cards = tf.config.list_physical_devices("GPU")
     if cards:
         details = tf.config.experimental.get_device_details(cards[0])
-        return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
+        able = details.get("compute_capability", (0, 0))
+        return "bfloat16" if able >= (8, 0) else "float16" if able >= (7, 0) else "float32"
     fast = {"amx_bf16", "avx512_bf16"} & processor_flags()
     # The convolutions that use it are those of oneDNN.
     return "bfloat16" if fast and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0" else "float32"

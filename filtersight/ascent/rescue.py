@@ -1,4 +1,4 @@
-"""What is tried where a climb has ended with a dead picture."""
+"""What is tried where a climb has ended with a dead picture, or with one below a real image."""
 
 from __future__ import annotations
 
@@ -45,25 +45,39 @@ class Remedy(NamedTuple):
 
 
 MORE_NOISE = Remedy("a start with more noise")
-LEAK = Remedy("a start with the gradient leaking through silent ReLUs", leak=True)
 REAL_IMAGE = Remedy("a start from a real image", real=True)
-REMEDIES = (MORE_NOISE, LEAK, REAL_IMAGE)
+LEAK = Remedy("a start with the gradient leaking through silent ReLUs", leak=True)
+REMEDIES = (MORE_NOISE, REAL_IMAGE, LEAK)
+# Multiplications that may be spent on the real images of a layer; FEWEST are looked at whatever they cost.
+ENOUGH, FEWEST = 40e9, 64
 
 
-def real_answers(layer: Layer, recipe: Recipe) -> np.ndarray:
-    """What the filters of a layer answer to each image of `sample()`, measured once: (n, filters).
+def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray:
+    """Images of `sample()` to compare a layer's pictures with, (n, height, width, channels) uint8.
 
-    -inf where the answer is no finite number. The images are of the recipe's size, or of SAMPLE_SIZE
-    where that is less and the layer takes it.
+    They are of the recipe's size, or of SAMPLE_SIZE where that is less and the layer takes it. As many as
+    cost the network ENOUGH multiplications, spread over the sample; with `every` all of them.
     """
     smaller = max(sides(recipe.size)) > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
-    side = SAMPLE_SIZE if smaller else recipe.size
-    key = ("real answers", recipe.weights, layer.name, side)
+    images, size = sample(layer.channels), SAMPLE_SIZE if smaller else recipe.size
+    if not every:
+        count = int(ENOUGH / max(1, layer.multiplications(size)))
+        count = min(len(images), max(FEWEST, count))
+        images = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
+    return tiled_to(images, size)
+
+
+def real_answers(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray:
+    """What the filters of a layer answer to each of its `real_images`, measured once: (n, filters).
+
+    -inf where the answer is no finite number.
+    """
 
     def answers() -> np.ndarray:
-        found = layer.activations(tiled_to(sample(layer.channels), side))
+        found = layer.activations(real_images(layer, recipe, every))
         return np.where(np.isfinite(found), found, -np.inf)
 
+    key = ("real answers", recipe.weights, layer.name, recipe.size, every)
     return layer.flat.once(key, answers)
 
 
@@ -75,7 +89,7 @@ def better(old: FilterPicture, new: FilterPicture, how: str) -> FilterPicture:
 
 
 class Rescue:
-    """The pictures of one layer, and what is tried with the dead ones."""
+    """The pictures of one layer, and what is tried with the weak ones."""
 
     def __init__(
         self, layer: Layer, pictures: list[FilterPicture], recipe: Recipe, batch: int, bar: tqdm
@@ -87,28 +101,40 @@ class Rescue:
         """The places of the dead pictures."""
         return [row for row, picture in enumerate(self.pictures) if picture.status == "dead"]
 
+    def weak(self) -> list[int]:
+        """The places of the pictures that excite their filter less than a real image does, or are dead.
+
+        Of classes the dead ones alone: of two probabilities near 1 neither is the better picture.
+        """
+        if not self.layer.gives_maps:
+            return self.dead()
+        best = self.answers.max(axis=0)
+        return [
+            row
+            for row, picture in enumerate(self.pictures)
+            if picture.status == "dead" or not picture.activation >= best[row]
+        ]
+
     @functools.cached_property
     def answers(self) -> np.ndarray:
         """What the filter of each picture answers to each real image: (images, pictures)."""
         return real_answers(self.layer, self.recipe)[:, [each.filter for each in self.pictures]]
 
-    def real_images(self, rows: list[int]) -> np.ndarray:
-        """The real images that excite the filters of some pictures most."""
+    def best_images(self, rows: list[int]) -> np.ndarray:
+        """The real images that excite the filters of some pictures most, in the recipe's size."""
         best = self.answers[:, rows].argmax(axis=0)
-        return tiled_to(sample(self.recipe.channels)[best], self.recipe.size)
+        return tiled_to(real_images(self.layer, self.recipe)[best], self.recipe.size)
 
     def run(self) -> bool:
         """Tries everything; False if Ctrl-C ended it."""
-        troubled = self.dead()
-        if not troubled:
-            return True
-        if not all(self.try_again(remedy, self.dead()) for remedy in (MORE_NOISE, LEAK)):
+        dead = self.dead()
+        for remedy in (MORE_NOISE, REAL_IMAGE):
+            if not self.try_again(remedy, self.weak()):
+                return False
+        if not self.try_again(LEAK, self.dead()):
             return False
-        best = self.answers.max(axis=0)
-        weak = [row for row in troubled if not self.pictures[row].activation > best[row]]
-        if not self.try_again(REAL_IMAGE, weak):
-            return False
-        for row in weak:
+        # Where there was no picture, a real image is better than a climb that stays below it.
+        for row in sorted({*dead} & {*self.weak()}):
             self.compare(row)
         for row in self.dead():
             old, count = self.pictures[row], len(self.answers)
@@ -122,7 +148,7 @@ class Rescue:
         for first in range(0, len(rows), self.batch):
             some = rows[first : first + self.batch]
             numbers = [self.pictures[row].filter for row in some]
-            start = remedy.start(self.recipe, len(some), functools.partial(self.real_images, some))
+            start = remedy.start(self.recipe, len(some), functools.partial(self.best_images, some))
             made, complete = climb(
                 self.layer, numbers, self.recipe, self.bar, leak=remedy.leak, start=start
             )
@@ -138,7 +164,7 @@ class Rescue:
         # However little the answer to a real image is, the filter is not dead.
         climbed, real = (
             judge(self.layer, [old.filter], image, old.history[:, None], self.recipe, floor=0)[0]
-            for image in (old.image[None], self.real_images([row]))
+            for image in (old.image[None], self.best_images([row]))
         )
         if not climbed.activation > real.activation:  # less, or not a number
             how = "which is a real image; no ascent does better"
@@ -151,11 +177,12 @@ class Rescue:
 def rescued(
     layer: Layer, pictures: list[FilterPicture], recipe: Recipe, batch: int, bar: tqdm
 ) -> tuple[list[FilterPicture], bool]:
-    """The pictures of a layer with the dead ones tried again, and whether all was tried: Ctrl-C ends it.
+    """The pictures of a layer with the weak ones tried again, and whether all was tried: Ctrl-C ends it.
 
-    `batch` climb together. First from more noise, then with a leaky gradient, then from the real image
-    of a sample that excites the filter most. What then excites its filter less than that image is shown
-    by that image. A filter stays dead only if none of these does; its reason says what was tried.
+    Weak are those that are dead, or excite their filter less than a real image of a sample does. `batch`
+    climb together: first from more noise, then from the real image that excites the filter most, and what
+    is still dead with a leaky gradient. A dead one that no climb brings above that image is shown by it.
+    A filter stays dead only if none of these excites it; its reason says what was tried.
     """
     rescue = Rescue(layer, pictures, recipe, batch, bar)
     try:

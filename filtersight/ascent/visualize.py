@@ -41,8 +41,9 @@ def visualize(
     value before the softmax or sigmoid, with larger transformations, in twice as many steps; `activation`
     then is the probability. `size` is the side in pixels, or a pair
     (height, width); if not given: 128, or that which the layer is made for.
-    `precision`: "float32" or "bfloat16"; if not given, "plain" takes float32 and "clear" what suits this
-    machine (`ascent.objective.fast_precision`; the environment variable COURSE_PRECISION overrides it).
+    `precision`: "float32", "bfloat16" or, for "clear", "float16", which is done again in
+    float32 where it overflows; if not given, "plain" takes float32 and "clear" what suits this machine
+    (`ascent.objective.fast_precision`; the environment variable COURSE_PRECISION overrides it).
     `coarse`: "clear" does three quarters of the steps on a tile of half the side where the layer sees no
     more than a quarter of it.
     `stop_after`: ends the climb early, as Ctrl-C does, after that many of its `steps`.

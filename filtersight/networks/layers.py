@@ -262,7 +262,7 @@ class Layer:
 
         # Each value is kept for the way back, where it has a gradient and a product of both.
         values = self.flat.once(("values", self.name, size), count)
-        need = 3 * values * (2 if precision == "bfloat16" else 4)
+        need = 3 * values * (4 if precision == "float32" else 2)
         free = psutil.virtual_memory().available
         if need > free:
             raise ValueError(

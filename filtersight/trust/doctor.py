@@ -19,14 +19,13 @@ from tqdm import tqdm
 from filtersight.ascent.climb import climb, judge
 from filtersight.ascent.objective import copy_weights, leaky, private_copy, trouble
 from filtersight.ascent.recipe import recipe_for
-from filtersight.ascent.rescue import REMEDIES, real_answers
+from filtersight.ascent.rescue import REMEDIES, real_answers, real_images
 from filtersight.basics.checks import Size, two_digits
 from filtersight.basics.figures import FilterPicture, grid, mimebundle
 from filtersight.basics.images import random_image, tiled_to
 from filtersight.basics.recipe import Recipe, Settings
 from filtersight.networks.flat import ACTIVATIONS, input_name, unfold
 from filtersight.networks.layers import Layer
-from filtersight.world.sample import sample
 
 LINE = 132  # characters of a line of text under the pictures
 
@@ -159,9 +158,9 @@ def diagnose(
     recipe = recipe_for(found, settings)
     found.images_at_once(recipe.size, "float32")
 
-    everyone = real_answers(found, recipe)
+    everyone = real_answers(found, recipe, every=True)
     answers = everyone[:, number]
-    best = tiled_to(sample(recipe.channels)[[answers.argmax()]], recipe.size)
+    best = tiled_to(real_images(found, recipe, every=True)[[answers.argmax()]], recipe.size)
     total = plain_recipe.steps
     with tqdm(total=total, desc=layer, unit="step", delay=2, leave=False) as bar:
         plain = picture_of(found, number, plain_recipe, bar)
