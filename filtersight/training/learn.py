@@ -122,13 +122,17 @@ def attacked(
     images = tf.cast(images, tf.float32)
     stride = 1.25 * noise if steps == 1 else 2.5 * noise / steps
     added = noise * keras.random.uniform(tf.shape(images), -1, 1, seed=seed)
-    for _ in range(steps):
+
+    def worse(number, added):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(added)
             answers = network(tf.clip_by_value(images + added, 0, 255))
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
         step = stride * tf.sign(tape.gradient(loss, added))
-        added = tf.clip_by_value(added + step, -noise, noise)
+        return number + 1, tf.clip_by_value(added + step, -noise, noise)
+
+    # A loop in the graph, which is built as fast for many steps as for one.
+    _, added = tf.while_loop(lambda number, _: number < steps, worse, (tf.constant(0), added))
     return tf.clip_by_value(images + added, 0, 255)
 
 
