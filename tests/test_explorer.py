@@ -32,25 +32,23 @@ def drive(model, scenario, **options):
         explorer = helpers.explorer(model, **{"size": 64, **options})
         await scenario(explorer)
         explorer.close()
-        await asyncio.sleep(0.05)
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        assert not left
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
     asyncio.run(main())
 
 
-async def until(condition, seconds=60):
+async def until(condition):
     """Gives way until `condition()` holds."""
-    for _ in range(int(seconds / 0.01)):
+    for _ in range(6_000):
         if condition():
             return
         await asyncio.sleep(0.01)
     raise TimeoutError("it did not happen")
 
 
-async def finished(explorer, seconds=60):
+async def finished(explorer):
     """Gives way until the explorer has nothing to do."""
-    await until(lambda: not explorer.running, seconds)
+    await until(lambda: not explorer.running)
 
 
 def shown(explorer):
@@ -168,7 +166,7 @@ def test_stop_keeps_what_is_there_and_run_begins_anew(model):
         explorer.iterations.value = 400
         await until(lambda: explorer.progress.value >= 5 and explorer.progress.max == 400)
         explorer.button.click()
-        await finished(explorer, seconds=2)
+        await finished(explorer)
         done = explorer.progress.value
         assert 5 <= done < 400 and explorer.left.value == f"stopped after {done} of 400"
         assert len(explorer.result.history) == done == explorer.result.recipe.stop_after
@@ -555,8 +553,7 @@ def test_running_the_cell_again_ends_what_it_made_before(model, monkeypatch):
         assert explorer.running and beside.running
         shell.execution_count, shell.cell = 3, "a"
         again = helpers.explorer(model, size=64)
-        await asyncio.sleep(0.2)
-        assert not explorer.running and not beside.running
+        await until(lambda: not explorer.running and not beside.running)
         assert explorer.comm is None and elsewhere.comm is not None and elsewhere.running
         elsewhere.close()
         again.close()
