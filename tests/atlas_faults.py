@@ -5,36 +5,35 @@
 
 Draws all of PocketVGG, in float32, and compares every file with those of an undisturbed run; ends with
 a line that says how it went, or with the assertion that failed. `tests/test_atlas.py` does the same with
-two small layers (`--small`).
+a small network: `process 2 --small`, and a worker of the cluster that its other tests use, too.
 """
 
-import functools
 import hashlib
 import os
 import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from test_helpers import small_network
+
 import helpers
-from filtersight.trust import scores
-from filtersight.world import pocketvgg
+from filtersight.atlas import drawing
+from filtersight.world import pocketvgg, sample
 
 SMALL = "--small" in sys.argv
 OPTIONS = {"precision": "float32"}
-if SMALL:
-    OPTIONS |= {"layers": ["block1_conv1", "block1_conv2"], "size": 32, "steps": 8}
-    if "process" in sys.argv:  # the workers have a course of their own
-        # Most of the time of so small a run would go into the real images that it is compared with.
-        scores.reality = functools.partial(scores.reality, count=45)
 
 
 def draw(folder, client=None):
-    return helpers.atlas(pocketvgg.load(), folder, client=client, **OPTIONS)
+    if not SMALL:
+        return helpers.atlas(pocketvgg.load(), folder, client=client, **OPTIONS)
+    return helpers.atlas(small_network(), folder, size=32, steps=6, **OPTIONS)
 
 
 def state(folder):
@@ -81,14 +80,18 @@ def undisturbed(folder):
 
 
 def kill_the_process(times, folder, seconds, expected):
-    """Kills the run so often, at random moments; checks after each that what was there is untouched."""
+    """Kills the run so often, at random moments; checks after each that what was there is untouched.
+
+    A small run is not timed: it is killed when one more picture is there.
+    """
     chance, killed, before = random.Random(0), 0, {}
-    seconds_alone = 6 if not SMALL else 2  # until the first picture: model, graph
+    seconds_alone = 6  # until the first picture: model, graph
     while True:
         child, patience = in_a_fork(folder), chance.uniform(0, seconds_alone + seconds / times)
         deadline = time.perf_counter() + patience
         while (status := ended(child)) is None:
-            if killed < times and time.perf_counter() > deadline:
+            late = time.perf_counter() > deadline
+            if killed < times and (len(state(folder)) > len(before) if SMALL else late):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 killed += 1
@@ -108,18 +111,15 @@ def kill_the_process(times, folder, seconds, expected):
     print(f"killed {killed} times, {len(after)} pictures: none lost, none redone, none damaged")
 
 
-def kill_the_workers(times, folder, seconds, expected):
-    """Kills one of two workers so often, first when it has work, then at random moments, while they draw."""
-    import threading
-
-    from distributed import LocalCluster
-
+def killing(cluster, times, seconds, run):
+    """Calls `run()`, and kills a worker so often, first when it has work, then at random moments within
+    about so many seconds; gives the numbers of the processes that were killed."""
     chance, killed, over = random.Random(0), [], threading.Event()
 
-    def kill_some(cluster):
+    def kill_some():
         states = cluster.scheduler.workers
         while len(killed) < times and not over.is_set():
-            over.wait(chance.uniform(0, 2 * seconds / times) if killed else 0.05)
+            over.wait(chance.uniform(0, 2 * seconds / times) if killed else 0.01)
             busy = [
                 nanny.process.pid
                 for nanny in cluster.workers.values()
@@ -132,15 +132,25 @@ def kill_the_workers(times, folder, seconds, expected):
                 os.kill(number, signal.SIGKILL)
                 killed.append(number)
 
+    killer = threading.Thread(target=kill_some)
+    killer.start()
+    try:
+        run()
+    finally:
+        over.set()
+        killer.join()
+    return killed
+
+
+def kill_the_workers(times, folder, seconds, expected):
+    """Kills one of two workers so often while they draw."""
+    from distributed import LocalCluster
+
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         cluster.get_client() as client,
     ):
-        killer = threading.Thread(target=kill_some, args=[cluster])
-        killer.start()
-        draw(folder, client)
-        over.set()
-        killer.join()
+        killed = killing(cluster, times, seconds, lambda: draw(folder, client))
     found = {file: end[2] for file, end in state(folder).items()}
     assert found == expected, {f for f in expected if found.get(f) != expected[f]}
     print(f"{len(killed)} workers killed, {len(found)} pictures, the same bytes as without Dask")
@@ -148,6 +158,10 @@ def kill_the_workers(times, folder, seconds, expected):
 
 if __name__ == "__main__":
     what, times = sys.argv[1], int(sys.argv[2])
+    if SMALL:
+        drawing.BATCH, images = 2, sample.images
+        # Most of the time of so small a run would go into the real images that it is compared with.
+        sample.images = lambda count, *more, **options: images(45, *more, **options)
     with tempfile.TemporaryDirectory() as place:
         seconds, expected = undisturbed(Path(place) / "expected")
         print(f"undisturbed: {seconds:.0f} s, {len(expected)} pictures", flush=True)

@@ -1,6 +1,7 @@
 """Settings that the tests and the notebooks share: importing this makes them."""
 
 import ast
+import functools
 import os
 import re
 from pathlib import Path
@@ -25,12 +26,21 @@ def cells(path, kind):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
 
 
+@functools.cache
+def definitions(path):
+    """A notebook's imports and functions, compiled."""
+    return [
+        compile(ast.Module([node], []), path.name, "exec")
+        for cell in cells(path, "code")
+        for node in ast.parse(cell.source).body
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef))
+    ]
+
+
 def functions(path, **names):
     """What a notebook imports and the functions that it defines, in a namespace with the names they use."""
-    for cell in cells(path, "code"):
-        for node in ast.parse(cell.source).body:
-            if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                exec(compile(ast.Module([node], []), path.name, "exec"), names)
+    for each in definitions(path):
+        exec(each, names)
     return names
 
 

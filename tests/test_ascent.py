@@ -35,11 +35,6 @@ from filtersight.world import patterns, pocketvgg
 COURSE = Path(helpers.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
 def patch_climb(monkeypatch, function):
     """Puts a function in the place of `climb` wherever pictures are drawn."""
     for module in (visualize_module, rescue_module):

@@ -10,14 +10,9 @@ from chapters import COURSE, cells, functions
 from PIL import Image
 
 import helpers
-from filtersight.world import patterns, pocketvgg
+from filtersight.world import patterns
 
 CHAPTER = COURSE / "notebooks/02_submodels.ipynb"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,8 @@ from chapters import COURSE, cells, functions
 from PIL import Image
 
 import helpers
-from filtersight.world import pocketvgg
 
 CHAPTER = COURSE / "notebooks/05_grids.ipynb"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,11 @@ from PIL import Image
 import helpers
 from filtersight.ascent import waves
 from filtersight.trust import scores
-from filtersight.world import patterns, pocketvgg
+from filtersight.world import patterns
 
 CHAPTER = COURSE / "notebooks/06_clear_pictures.ipynb"
 SIZE, LAYER = 32, "block3_conv2"
 SEED = tf.constant([3, 1])
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 def chapter(**names):

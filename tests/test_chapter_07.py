@@ -10,15 +10,10 @@ from PIL import Image
 
 import helpers
 from filtersight.ascent import waves
-from filtersight.world import patterns, pocketvgg
+from filtersight.world import patterns
 
 CHAPTER = COURSE / "notebooks/07_what_to_ask_for.ipynb"
 SIZE, LAYER = 32, "block3_conv2"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

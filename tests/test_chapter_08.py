@@ -14,15 +14,9 @@ from filtersight.ascent import objective
 from filtersight.ascent import plain as plain_module
 from filtersight.networks.layers import Layer
 from filtersight.trust import doctor
-from filtersight.world import pocketvgg
 
 CHAPTER = COURSE / "notebooks/08_dead_filters.ipynb"
 LAYER, OURS = "block5_conv1", 0
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

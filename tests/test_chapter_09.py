@@ -18,11 +18,6 @@ LAYER = "block2_conv2"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
-@pytest.fixture(scope="module")
 def plain():
     return helpers.load_model("pocketvgg_plain")
 

@@ -9,15 +9,10 @@ from PIL import Image
 
 import helpers
 from filtersight.trust import why
-from filtersight.world import patterns, pocketvgg, weather
+from filtersight.world import patterns, weather
 
 CHAPTER = COURSE / "notebooks/11_why.ipynb"
 LAYER = "block4_conv3"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,6 @@ BLOCKS = re.findall(r"```python\n(.*?)\n```", SCALE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
-@pytest.fixture(scope="module")
 def taught(model):
     return functions(CHAPTER, model=model, layer="block3_conv3")
 

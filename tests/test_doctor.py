@@ -16,12 +16,6 @@ from filtersight.ascent.recipe import recipe_for
 from filtersight.basics.recipe import Settings
 from filtersight.networks.layers import Layer
 from filtersight.trust import doctor
-from filtersight.world import pocketvgg
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from chapters import NOTEBOOKS, exercises, functions
 import helpers
 from filtersight.basics.exercises import EXERCISES, require_close
 from filtersight.basics.exercises import exercise as register
-from filtersight.world import pocketvgg
 
 ALL = {
     number: (path, checked)
@@ -28,11 +27,6 @@ WRONG = {
         f"wrong_answers.chapter_{path.name[:2]}"
     ).WRONG.items()
 }
-
-
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
 
 
 def test_each_exercise_has_a_test_and_wrong_answers():

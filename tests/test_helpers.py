@@ -27,11 +27,6 @@ from filtersight.world import patterns, pocketvgg
 COURSE = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
 def small_network(*, bias=0.0, weights=None):
     """Two convolution layers with a pooling between them, on RGB scaled to 0–1."""
     x = inputs = keras.Input((None, None, 3))

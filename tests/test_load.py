@@ -49,6 +49,13 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, file):
         super().__init__(("127.0.0.1", 0), Handler)
         self.file, self.requests, self.ending = file, [], threading.Event()
+        self.waiting = 0  # how many requests it leaves without an answer at this moment
+
+    def wait(self):
+        """Until the test ends; whoever has no limit of his own waits with it, and finds nothing."""
+        self.waiting += 1
+        self.ending.wait(100)
+        self.waiting -= 1
 
     def address(self, how):
         return f"http://127.0.0.1:{self.server_address[1]}/{how}/{FILE}"
@@ -63,8 +70,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how in ("404", "500"):
             return self.send_error(int(how))
         if how == "silent":
-            return self.server.ending.wait(30)
+            return self.server.wait()
         if how == "headers":
+            self.server.waiting += 1
             self.wfile.write(b"HTTP/1.0 200 OK\r\n")
             while not self.server.ending.wait(0.1):
                 self.wfile.write(b"X-Drip: x\r\n")
@@ -85,24 +93,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 _thread.interrupt_main()
             while how != "stall" and not self.server.ending.wait(0.05):
                 self.wfile.write(b"x")
-            return self.server.ending.wait(30)
+            return self.server.wait()
         self.wfile.write(data)
 
 
 @pytest.fixture
 def server(good_file, tmp_path, monkeypatch):
-    """The server, an empty cache, short limits, and Keras told to fetch VGG16 from there."""
+    """The server, an empty cache, and Keras told to fetch VGG16 from there.
+
+    Limits are short where they are what is tried, and so long elsewhere that no busy machine meets them.
+    """
     with Server(good_file[0]) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(keras_config, "_KERAS_DIR", str(tmp_path / "cache"))
         (tmp_path / "cache").mkdir()
         monkeypatch.delenv("COURSE_MODEL")
-        monkeypatch.setattr(downloads, "STALL_SECONDS", 0.5)
-        monkeypatch.setattr(downloads, "WINDOW_SECONDS", 1)
         server.cache = tmp_path / "cache"
-        server.misbehave = lambda how: monkeypatch.setattr(
-            VGG16, "WEIGHTS_PATH_NO_TOP", server.address(how)
-        )
+
+        def misbehave(how):
+            monkeypatch.setattr(VGG16, "WEIGHTS_PATH_NO_TOP", server.address(how))
+            monkeypatch.setattr(downloads, "STALL_SECONDS", 0.5 if how in STALLED else 60)
+            monkeypatch.setattr(downloads, "WINDOW_SECONDS", 1 if how == "drip" else 60)
+
+        server.misbehave = misbehave
         yield server
         server.ending.set()
         server.shutdown()
@@ -125,12 +138,22 @@ def files(folder):
     )
 
 
+def until(condition):
+    """Waits for what the server's threads do."""
+    for _ in range(6_000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise TimeoutError("it did not happen")
+
+
+STALLED = {"silent", "stall", "headers", "hanging"}
 FAULTS = {
     "404": "404 -- Not Found",
     "500": "500 -- Internal Server Error",
     "silent": "timed out|no answer from 127.0.0.1",
-    "stall": "timed out",
-    "headers": "no answer from 127.0.0.1 in 0.5 s",
+    "stall": "timed out|no answer from 127.0.0.1",
+    "headers": "timed out|no answer from 127.0.0.1 in 0.5 s",
     "drip": r"the server sent \d+ bytes in 1 s",
     "truncated": r"the connection ended after \d+ of \d+ bytes",
     "cut": "hash does not match",
@@ -142,9 +165,10 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_server(server, fault, capsys):
     server.misbehave(fault)
-    start = time.monotonic()
     model = helpers.load_model()
-    assert time.monotonic() - start < 20  # on a busy machine; unbounded faults take 30
+    until(lambda: server.requests == [fault])
+    if fault in STALLED:  # we gave up first
+        until(lambda: server.waiting == 1)
     assert model.name == "pocketvgg"
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
@@ -152,7 +176,7 @@ def test_a_fault_of_the_server(server, fault, capsys):
         last,
     )
     assert re.search(FAULTS[fault], last) and "URL fetch failure" not in last
-    assert server.requests == [fault] and files(server.cache) == []
+    assert files(server.cache) == []
 
     with pytest.raises(OSError) as caught:
         helpers.load_model("vgg16")
@@ -174,11 +198,12 @@ def test_no_server(server, fault, capsys, monkeypatch):
             "Name or service not known",
         )
         real = socket.getaddrinfo
+        server.misbehave("hanging" if fault == "hanging look-up" else "good")
 
         def getaddrinfo(host, *args, **kwargs):
             if host == "no-such-host.invalid":
                 if fault == "hanging look-up":
-                    server.ending.wait(30)
+                    server.wait()
                 raise socket.gaierror(-2, "Name or service not known")
             return real(host, *args, **kwargs)
 
@@ -186,9 +211,8 @@ def test_no_server(server, fault, capsys, monkeypatch):
         if fault == "hanging look-up":
             words = "no answer from no-such-host.invalid in 0.5 s"
     monkeypatch.setattr(VGG16, "WEIGHTS_PATH_NO_TOP", url)
-    start = time.monotonic()
     assert helpers.load_model().name == "pocketvgg"
-    assert time.monotonic() - start < 5
+    until(lambda: server.waiting == (fault == "hanging look-up"))
     assert words in capsys.readouterr().out.splitlines()[-1]
     with pytest.raises(OSError, match=f"{words}.* By hand: put the file {url} into the folder"):
         helpers.load_model("vgg16")
@@ -199,16 +223,20 @@ def test_many_addresses_share_one_limit(server, capsys, monkeypatch):
     def getaddrinfo(*_args, **_kwargs):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))] * 12
 
+    tried = []
+
     def connect(self, _address):
+        tried.append(self)
         server.ending.wait(self.gettimeout())
         raise TimeoutError("timed out")
+
+    server.misbehave("hanging")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(VGG16, "WEIGHTS_PATH_NO_TOP", f"http://deaf.invalid/{FILE}")
-    start = time.monotonic()
     assert helpers.load_model().name == "pocketvgg"
-    assert time.monotonic() - start < 5  # 12 times 0.5 s would be more
+    assert len(tried) < 12
     assert "no answer from deaf.invalid in 0.5 s" in capsys.readouterr().out
 
 
@@ -339,10 +367,9 @@ def test_a_killed_download_leaves_no_file_under_its_name(server, hash_of_good_fi
         stderr=subprocess.DEVNULL,
     )
     part = server.cache / "models" / f"{FILE}.part"
-    for _ in range(400):
-        if part.exists() and part.stat().st_size:
-            break
-        time.sleep(0.1)
+    while not (part.exists() and part.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.05)
     process.kill()
     process.wait()
     assert [name for name in files(server.cache) if name.endswith(".h5")] == []

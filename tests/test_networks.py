@@ -21,6 +21,7 @@ from filtersight.world import patterns, pocketvgg
 
 L = keras.layers
 warnings.filterwarnings("ignore", "The structure of `inputs`")
+pytestmark = pytest.mark.usefixtures("few_real_images")
 
 
 def noise(*shape, seed=0):

@@ -16,6 +16,7 @@ from filtersight.trust import scores as scores_module
 from filtersight.trust import why
 
 L = keras.layers
+pytestmark = pytest.mark.usefixtures("few_real_images")
 CALL = {"size": 32, "steps": 8, "rescue": False}
 
 

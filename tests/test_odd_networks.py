@@ -18,6 +18,7 @@ from filtersight.trust import doctor, scores, why
 from filtersight.world import patterns
 
 L, ops = keras.layers, keras.ops
+pytestmark = pytest.mark.usefixtures("few_real_images")
 ONES = {"padding": "same", "kernel_initializer": "ones", "bias_initializer": "ones"}
 
 
@@ -199,6 +200,15 @@ def numbers(model, image):
     return {name: np.asarray(each) for name, each in found.items()}
 
 
+@pytest.fixture(scope="module")
+def in_float32():
+    """The classifier in float32, with weights that bfloat16 holds, too; its numbers."""
+    model = saturated("float32")
+    some = [np.asarray(tf.cast(tf.cast(w, "bfloat16"), "float32")) for w in model.get_weights()]
+    model.set_weights(some)
+    return model, numbers(model, noise(1, 32, 32, 3)[0])
+
+
 @pytest.mark.parametrize(
     "policy, only",
     [
@@ -210,17 +220,16 @@ def numbers(model, image):
         ("float64", None),
     ],
 )
-def test_every_number_is_that_of_the_same_network_in_float32(policy, only):
+def test_every_number_is_that_of_the_same_network_in_float32(policy, only, in_float32):
     image, model = noise(1, 32, 32, 3)[0], saturated(policy, only)
+    plain, expected = in_float32
+    model.set_weights(plain.get_weights())
     weights, policies = model.get_weights(), [each.dtype_policy.name for each in model.layers]
-    plain = saturated("float32")
-    plain.set_weights([np.asarray(each, np.float32) for each in weights])
     keras.config.set_dtype_policy(policy)  # may still hold while one looks at the network
     try:
         found = numbers(model, image)
     finally:
         keras.config.set_dtype_policy("float32")
-    expected = numbers(plain, image)
     assert expected["activations c"].max() > 65_504
     for name, values in expected.items():
         assert np.isfinite(found[name]).all() and found[name].any(), name

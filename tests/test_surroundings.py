@@ -183,24 +183,30 @@ def small(**options):
     )
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(change.values()))
-def test_settings_for_other_networks_change_nothing(settings, change):
-    def made():
-        model = helpers.load_model("pocketvgg")
-        ranged = helpers.load_model(small(dtype="float32"), preprocess=(0, 1))
-        called = helpers.load_model(
-            small(dtype="float32"), preprocess=keras.applications.resnet.preprocess_input
-        )
-        photo = helpers.photo(32)[None]
-        return [
-            helpers.visualize(model, "block1_conv2", [3], size=32, steps=2, rescue=False)[0].image,
-            helpers.visualize(ranged, "one", [1], size=32, steps=2, recipe="plain")[0].image,
-            helpers.activations(model, "block1_conv2", photo),
-            helpers.activations(ranged, "one", photo),
-            helpers.activations(called, "one", photo),
-        ]
+def made():
+    """Pictures and answers of networks that are loaded and built anew."""
+    model = helpers.load_model("pocketvgg")
+    ranged = helpers.load_model(small(dtype="float32"), preprocess=(0, 1))
+    called = helpers.load_model(
+        small(dtype="float32"), preprocess=keras.applications.resnet.preprocess_input
+    )
+    photo = helpers.photo(32)[None]
+    return [
+        helpers.visualize(model, "block1_conv2", [3], size=32, steps=2, rescue=False)[0].image,
+        helpers.visualize(ranged, "one", [1], size=32, steps=2, recipe="plain")[0].image,
+        helpers.activations(model, "block1_conv2", photo),
+        helpers.activations(ranged, "one", photo),
+        helpers.activations(called, "one", photo),
+    ]
 
-    expected = made()
+
+@pytest.fixture(scope="module")
+def expected():
+    return made()
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(change.values()))
+def test_settings_for_other_networks_change_nothing(expected, settings, change):
     settings(**change)
     before = keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy()
     found = made()

@@ -61,7 +61,7 @@ def test_a_folded_network_answers_as_the_trained_one():
 def test_a_settled_copy_knows_its_maps_and_leaves_the_original_alone():
     model = learn.normalised(TINY)
     before = [weight.numpy().copy() for weight in model.weights]
-    world = {64: patterns.images(128, seed=4, size=64)}
+    world = {64: patterns.images(128, seed=4, size=32)}  # smaller, which takes less time
     copy = learn.settled(model, world)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.weights, strict=True))
     first = keras.Model(copy.inputs[0], copy.get_layer("block1_conv1").output)
@@ -103,15 +103,17 @@ def test_noise_is_the_same_for_the_same_seed_only():
     ]
     assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], made[2])
     model = pocketvgg.build(TINY.widths)
-    shares = [learn.under_attack(model, 8, 60, seed=5, size=64) for _ in range(2)]
-    assert shares[0] == shares[1]
+    attack = learn.under_attack(model)
+    shares = [each(8, 60, seed=5, size=64) for each in (attack, attack, learn.under_attack(model))]
+    assert shares[0] == shares[1] == shares[2]
 
 
 # ---------------------------------------------------------------- training
 
 
 @pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_stages"])
-def test_a_short_training_writes_files_that_load(tmp_path, name):
+def test_a_short_training_writes_files_that_load(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(learn, "SETTLING", 10)
     policy = keras.config.dtype_policy().name
     folder = tmp_path / "new" / "models"
     facts = train.train(folder, name, count=135, epochs=2, test_count=90, widths=(4, 4, 4, 4, 4))
@@ -146,33 +148,44 @@ def test_a_bad_number_is_refused_before_any_drawing(tmp_path, options, words):
     assert not list(tmp_path.iterdir())
 
 
+USAGE = f"usage: python -m filtersight.training [{' | '.join(pocketvgg.NETWORKS)}]"
+
+
 @pytest.mark.parametrize("arguments", [["trian"], ["pocketvgg", "now"], ["--help"]])
-def test_an_unknown_command_line_gets_one_line_of_usage(arguments):
+def test_an_unknown_command_line_gets_one_line_of_usage(arguments, capsys, monkeypatch):
+    monkeypatch.setattr(train, "keep_memory", lambda: None)  # which holds for the whole process
+    assert train.main(arguments) == 2
+    assert capsys.readouterr() == ("", USAGE + "\n")
+
+
+def test_the_command_is_that_of_the_module():
     result = subprocess.run(
-        [sys.executable, "-m", "filtersight.training", *arguments],
+        [sys.executable, "-m", "filtersight.training", "trian"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 2 and result.stdout == ""
-    names = " | ".join(pocketvgg.NETWORKS)
-    assert (
-        result.stderr.strip().splitlines()[-1] == f"usage: python -m filtersight.training [{names}]"
-    )
+    assert result.stderr.strip().splitlines()[-1] == USAGE
 
 
 # ---------------------------------------------------------------- what the card says
 
 
+@pytest.fixture(scope="module")
+def attack(model):
+    return learn.under_attack(model)
+
+
 @pytest.mark.parametrize("size, floor", [(64, 0.96), (96, 0.96), (128, 0.93)])
-def test_the_network_names_unseen_pictures_with_and_without_noise(size, floor):
-    model, count = pocketvgg.load(), 450
+def test_the_network_names_unseen_pictures_with_and_without_noise(size, floor, model, attack):
+    count = 180  # four of each pattern
     pictures, labels = patterns.images(count, seed=20_000, size=size)
     right = np.mean(model.predict(pictures, verbose=0).argmax(axis=1) == labels)
     stated = about("pocketvgg")
     assert stated["accuracy_by_size"][str(size)] >= 0.993
     assert right >= 0.993 - at_most_by_chance(0.993, count)
-    under_noise = learn.under_attack(model, 8, count, seed=20_001, size=size)
+    under_noise = attack(8, count, seed=20_001, size=size)
     assert stated["accuracy_under_noise_of_8"][str(size)]["1 step"] >= floor
     assert under_noise >= floor - at_most_by_chance(floor, count)
 
@@ -193,8 +206,7 @@ def test_the_kernels_have_left_their_random_start(name):
             assert found <= (0.5 if layer == "block1_conv1" else 0.3)
 
 
-def test_hardly_any_filter_never_fires():
-    model = pocketvgg.load()
+def test_hardly_any_filter_never_fires(model):
     pictures, _ = patterns.images(400, seed=20_002, size=128)
     names = [layer.name for layer in model.layers if "conv" in layer.name]
     maps = keras.Model(model.inputs[0], [model.get_layer(name).output for name in names])
@@ -207,12 +219,8 @@ def test_hardly_any_filter_never_fires():
 def test_what_withstands_noise_and_what_does_not():
     shares = {
         name: learn.under_attack(
-            pocketvgg.load(ROOT / "filtersight/world/weights" / f"{name}.npz"),
-            8,
-            200,
-            seed=20_003,
-            size=64,
-        )
+            pocketvgg.load(ROOT / "filtersight/world/weights" / f"{name}.npz")
+        )(8, 200, seed=20_003, size=64)
         for name in ("pocketvgg", "pocketvgg_plain", "pocketvgg_judge")
     }
     assert min(shares["pocketvgg"], shares["pocketvgg_judge"]) > 0.9

@@ -20,11 +20,6 @@ L = keras.layers
 
 
 @pytest.fixture(scope="module")
-def model():
-    return pocketvgg.load()
-
-
-@pytest.fixture(scope="module")
 def image():
     return patterns.image("fish", 3, 128)
 

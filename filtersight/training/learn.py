@@ -41,6 +41,7 @@ BATCH = 64
 RATE, DECAY = 4e-3, 0.6  # the highest learning rate; weight decay, in parts of the learning rate
 PLAIN, RAMP = 0.15, 0.35  # of the steps: without noise; until the noise is as strong as it gets
 EPSILON = 1e-3  # is added to the variance in batch normalisation
+SETTLING = 100  # batches, after which the averages of a normalisation are those of the maps
 STAGES = (0, 10, 30, 60, 100, 200, 400, 800)  # steps after which a stage is kept, beside the last
 
 
@@ -121,34 +122,48 @@ def attacked(
     images = tf.cast(images, tf.float32)
     stride = 1.25 * noise if steps == 1 else 2.5 * noise / steps
     added = noise * keras.random.uniform(tf.shape(images), -1, 1, seed=seed)
-    for _ in range(steps):
+
+    def worse(number, added):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(added)
             answers = network(tf.clip_by_value(images + added, 0, 255))
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
         step = stride * tf.sign(tape.gradient(loss, added))
-        added = tf.clip_by_value(added + step, -noise, noise)
+        return number + 1, tf.clip_by_value(added + step, -noise, noise)
+
+    # A loop in the graph, which is built as fast for many steps as for one.
+    _, added = tf.while_loop(lambda number, _: number < steps, worse, (tf.constant(0), added))
     return tf.clip_by_value(images + added, 0, 255)
 
 
-def under_attack(
-    model: keras.Model, noise: float, count: int, seed: int, size: int, steps: int = 1
-) -> float:
-    """The share of `count` pictures of `size` pixels that are still recognised under such noise, 0 to 1."""
-    pictures, labels = patterns.images(count, seed, size)
-    network, chance = logits(model), keras.random.SeedGenerator(seed)
-    # One graph for all batches; the last one may be smaller.
+def under_attack(model: keras.Model, steps: int = 1) -> Callable[[float, int, int, int], float]:
+    """How to measure what a network withstands: (noise, count, seed, size) to a share, 0 to 1.
+
+    That of `count` pictures of `size` pixels, drawn with `seed`, that are still recognised under noise of
+    so many `steps`. One graph serves all strengths and sizes.
+    """
+    network, chance = logits(model), keras.random.SeedGenerator(0)
     attack = tf.function(
-        lambda some, names: attacked(network, some, names, noise, chance, steps),
+        lambda some, names, noise: attacked(network, some, names, noise, chance, steps),
         autograph=False,
-        reduce_retracing=True,
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([], tf.float32),
+        ],
     )
-    right = 0
-    for first in range(0, count, 50):
-        some, names = pictures[first : first + 50], labels[first : first + 50]
-        noisy = attack(tf.constant(some), tf.constant(names))
-        right += int((np.argmax(model(noisy), axis=1) == names).sum())
-    return round(right / count, 4)
+
+    def share(noise: float, count: int, seed: int, size: int) -> float:
+        pictures, labels = patterns.images(count, seed, size)
+        chance.state.assign([seed, 0])  # as that of a new generator
+        right = 0
+        for first in range(0, count, 50):
+            some, names = pictures[first : first + 50], labels[first : first + 50]
+            noisy = attack(some, names, noise)
+            right += int((np.argmax(model(noisy), axis=1) == names).sum())
+        return round(right / count, 4)
+
+    return share
 
 
 # ---------------------------------------------------------------- training
@@ -251,7 +266,7 @@ def settled(model: keras.Model, world: World) -> keras.Model:
     for layer in copy.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
-    for pictures, _ in batches(world, seed=0, count=100):
+    for pictures, _ in batches(world, seed=0, count=SETTLING):
         copy(tf.cast(pictures, tf.float32), training=True)
     return copy
 

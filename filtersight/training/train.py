@@ -127,18 +127,19 @@ def measured(plan: Plan, kept: dict[int, dict[str, Array]], test_count: int) -> 
         size: confusions(published, test_count if size == 64 else few, seed, size)
         for size in (48, 64, 96, 128, 224)
     }
+    attacked, attacked_for_long = under_attack(published), under_attack(published, steps=10)
     return {
         "accuracy": accuracy(tables[64]),
         "test_images": test_count,
         "test_seed": seed,
         "accuracy_by_size": {str(size): accuracy(table) for size, table in tables.items()},
         "accuracy_under_attack": {
-            str(noise): under_attack(published, noise, few, seed, 64) for noise in (2, 4, 8, 12)
+            str(noise): attacked(noise, few, seed, 64) for noise in (2, 4, 8, 12)
         },
         "accuracy_under_noise_of_8": {
             str(size): {
-                "1 step": under_attack(published, 8, few, seed, size),
-                "10 steps": under_attack(published, 8, math.ceil(few / 4), seed, size, steps=10),
+                "1 step": attacked(8, few, seed, size),
+                "10 steps": attacked_for_long(8, math.ceil(few / 4), seed, size),
             }
             for size in SHARES
         },
