@@ -4,7 +4,6 @@ Networks are small and random. Advice in a message is followed as it stands.
 """
 
 import dataclasses
-import itertools
 import os
 import re
 import traceback
@@ -21,8 +20,7 @@ from test_networks import noise
 from test_odd_networks import after, chain
 
 import helpers
-from filtersight.ascent import objective, waves
-from filtersight.ascent import recipe as recipe_module
+from filtersight.ascent import waves
 from filtersight.ascent.recipe import start_image
 from filtersight.atlas import atlas as atlas_module
 from filtersight.atlas import folder as folder_module
