@@ -144,7 +144,8 @@ def test_a_readers_own_files_neither_break_the_course_nor_are_hidden_by_it(tmp_p
         f"import sys; sys.path[:0] = {path!r}; import helpers\n"
         f"import {', '.join(own)}\n"
         f"print(*({', '.join(f'{name}.mine' for name in own)},))\n"
-        "print(helpers.visualize(helpers.load_model('pocketvgg'), 'block1_conv1', [3], steps=2)[0].status)"
+        "model, layer = helpers.load_model('pocketvgg'), 'block1_conv1'\n"
+        "print(helpers.visualize(model, layer, [3], steps=2, rescue=False)[0].status)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
