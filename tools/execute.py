@@ -50,6 +50,8 @@ def execute(path: Path) -> None:
 
 if __name__ == "__main__":
     os.environ["COURSE_MODEL"] = "pocketvgg"
+    # As every machine can compute: what the sentences describe must not change with the processor.
+    os.environ["COURSE_PRECISION"] = "float32"
     asked = [Path(name).resolve() for name in sys.argv[1:]]
     for path in asked or sorted((COURSE / "notebooks").glob("*.ipynb")):
         print(path.name)
