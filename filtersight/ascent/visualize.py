@@ -35,8 +35,8 @@ def visualize(
     `recipe`: "plain" moves the pixels of `random_image(size, seed)` along the gradient, in 40 `steps` of
     4 grey levels (`step_size`, root mean square), and deprocesses the result (Erhan et al. 2009). "clear"
     moves the waves that the image is a sum of, in 50 steps of Adam at the rate 0.08, and keeps the best
-    image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent is tried from other
-    starts, which takes long, unless `rescue` is False.
+    image (Olah, Mordvintsev and Schubert 2017); a filter that stays silent, or below what a real image
+    does to it, is tried from other starts, unless `rescue` is False.
     The values of a classifier are pictured as filters are, a class by its number: what is climbed is the
     value before the softmax or sigmoid, with larger transformations, in twice as many steps; `activation`
     then is the probability. `size` is the side in pixels, or a pair
