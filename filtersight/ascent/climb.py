@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,14 +20,8 @@ from filtersight.basics.images import deprocess, random_image
 from filtersight.basics.recipe import Recipe
 from filtersight.networks.layers import Layer
 
-
-class Start(NamedTuple):
-    """What a climb begins with."""
-
-    spectra: Callable[[Size], np.ndarray]
-    """From a size to (n, channels, height, width // 2 + 1, 2): one for each filter, or one for all."""
-    on_tile: bool = True
-    """Whether a texture may begin on a tile."""
+# From a size to spectra (n, channels, height, width // 2 + 1, 2): one for each filter, or one for all.
+Start = Callable[[Size], np.ndarray]
 
 
 def climber_of(layer: Layer, precision: str, leak: bool) -> Climber:
@@ -57,8 +50,7 @@ def frames(
     if recipe.recipe == "plain":
         yield from plain_frames(layer, filters, recipe, stop=stop, seconds=seconds)
         return
-    noise = Start(lambda size: random_spectrum(size, recipe.seed, recipe.channels)[None])
-    start = start or noise
+    start = start or (lambda size: random_spectrum(size, recipe.seed, recipe.channels)[None])
     overflowed = np.zeros(len(filters), bool)
     for images, values in clear_frames(layer, filters, recipe, stop, seconds, leak, start):
         overflowed |= ~np.isfinite(values).all(axis=0)
@@ -68,11 +60,10 @@ def frames(
         recipe = dataclasses.replace(recipe, precision="float32")
         some = [filters[row] for row in rows]
 
-        def spectra(size: Size) -> np.ndarray:
-            every = start.spectra(size)
+        def begin(size: Size) -> np.ndarray:
+            every = start(size)
             return every[rows] if len(every) > 1 else every
 
-        begin = start._replace(spectra=spectra)
         images = images.copy()
         for again, _ in clear_frames(layer, some, recipe, stop, seconds, leak, begin):
             images[rows] = again
@@ -94,11 +85,11 @@ def clear_frames(
     # What sees more than a quarter of the image's side would show the tile four times.
     texture = not is_class and layer.field <= min(height, width) // 4
     coarse = recipe.coarse and texture and height == width == 2 * half >= 2 * SMALLEST_TILE
-    coarse = coarse and start.on_tile and not leak and layer.fits(half)
+    coarse = coarse and not leak and layer.fits(half)
     climber = functools.partial(climber_of, layer, recipe.precision)
     leaking = recipe.steps // 2 if leak else 0
     tile_steps = int(recipe.steps * COARSE_SHARE) if coarse else 0
-    spectra = start.spectra(half if tile_steps else recipe.size)
+    spectra = start(half if tile_steps else recipe.size)
     spectra = np.repeat(spectra, len(filters) // len(spectra), axis=0)
     yield from ascend_waves(
         [*([(climber(True), leaking)] if leak else []), (climber(False), recipe.steps - leaking)],
