@@ -598,7 +598,7 @@ def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch
 
     def spy(*args, leak=False, start=None):
         more_noise = 10 * waves.random_spectrum(64, 1)[None]
-        noise = start is not None and np.array_equal(start.spectra(64), more_noise)
+        noise = start is not None and np.array_equal(start(64), more_noise)
         kinds = {"first": start is None, "leak": leak, "noise": noise}
         tried.append(next((kind for kind, is_it in kinds.items() if is_it), "real image"))
         return climb(*args, leak=leak, start=start)

@@ -30,21 +30,15 @@ class Remedy(NamedTuple):
     real: bool = False
     """Whether it starts from the real image that excites the filter most."""
 
-    def start(
-        self, layer: Layer, recipe: Recipe, real_images: Callable[[Size], np.ndarray]
-    ) -> Start:
+    def start(self, recipe: Recipe, real_images: Callable[[Size], np.ndarray]) -> Start:
         """What to start from.
 
         `real_images` gives, in a size, those that excite the filters most, (n, height, width, channels) uint8.
         """
         if self.real:
-            # Only of plain colour and of fine texture do the edges of a tile not show.
-            small = layer.field <= min(sides(recipe.size)) // 16
-            return Start(lambda size: to_spectra(real_images(size)), on_tile=small)
+            return lambda size: to_spectra(real_images(size))
         # Ten times as much noise as usual, so that it is another place and not another corner.
-        return Start(
-            lambda size: 10 * random_spectrum(size, recipe.seed + 1, recipe.channels)[None]
-        )
+        return lambda size: 10 * random_spectrum(size, recipe.seed + 1, recipe.channels)[None]
 
 
 MORE_NOISE = Remedy("a start with more noise")
@@ -172,7 +166,7 @@ class Rescue:
         for first in range(0, len(rows), self.batch):
             some = rows[first : first + self.batch]
             numbers = [self.pictures[row].filter for row in some]
-            start = remedy.start(self.layer, self.recipe, functools.partial(self.best_images, some))
+            start = remedy.start(self.recipe, functools.partial(self.best_images, some))
             made, complete = climb(
                 self.layer, numbers, self.recipe, self.bar, leak=remedy.leak, start=start
             )

@@ -290,6 +290,6 @@ def each_remedy(
     bar.total += recipe.steps * (1 + len(REMEDIES))
     tried = {"the clear recipe": picture_of(layer, number, recipe, bar)}
     for remedy in REMEDIES:
-        start = remedy.start(layer, recipe, lambda size: best_pieces(layer, [number], real, size))
+        start = remedy.start(recipe, lambda size: best_pieces(layer, [number], real, size))
         tried[remedy.name] = picture_of(layer, number, recipe, bar, start=start, leak=remedy.leak)
     return {name: judged_leniently(layer, picture, recipe) for name, picture in tried.items()}
