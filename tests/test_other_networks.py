@@ -511,6 +511,10 @@ ARGUMENTS = {  # what a call takes; where None stands, the right thing is put in
     "predictions": ("model", "image", "top", "names"),
     "diagnose": ("model", "layer", "filter", "size", "seed"),
     "reality": ("model", "layer", "count", "seed"),
+    "activations": ("model", "layer", "images"),
+    "submodel": ("model", "layer"),
+    "receptive_field": ("model", "layer"),
+    "load_model": ("name", "preprocess", "include_top"),
 }
 CALLS = st.sampled_from(sorted(ARGUMENTS)).flatmap(
     lambda name: st.tuples(
@@ -539,6 +543,10 @@ def test_bad_calls_are_refused_in_one_line_by_the_course_itself(small, tmp_path,
         "predictions": {"image": image},
         "diagnose": {"layer": "c", "filter": 0, "size": 32},
         "reality": {"layer": "c", "count": 4},
+        "activations": {"layer": "c", "images": image[None]},
+        "submodel": {"layer": "c"},
+        "receptive_field": {"layer": "c"},
+        "load_model": {"name": model},
     }
     refused = []
 
@@ -552,7 +560,8 @@ def test_bad_calls_are_refused_in_one_line_by_the_course_itself(small, tmp_path,
     @given(CALLS)
     def attack(call):
         name, bad = call
-        given_ones = {"model": model, **good.get(name, {}), **bad}
+        first = {} if name == "load_model" else {"model": model}
+        given_ones = {**first, **good.get(name, {}), **bad}
         if name == "scores":
             changed = {
                 key.partition(".")[2]: given_ones.pop(key) for key in [*bad] if "picture." in key

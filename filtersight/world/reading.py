@@ -55,6 +55,7 @@ HINTS = {
     b"<svg": "it is an SVG, a drawing; export it as PNG from a browser or Inkscape",
     b"%pdf": "it is a PDF; export the page as PNG",
     b"\x93numpy": "it is a NumPy file; give np.load(path)",
+    b"\x89hdf": "it is a file of HDF5, such as a network; an image in it goes in as an array",
     b"#?r": HDR,
     b"ftyphei": HEIC,
     b"ftyphev": HEIC,
