@@ -65,7 +65,8 @@ def test_two_pictures_of_a_class_are_from_two_starts():
         asked.append((layer, classes, seed))
         return helpers.visualize(model, "block1_conv1", [0], steps=1, size=32, seed=seed)
 
-    names = functions(CHAPTER, model=model, known=list(patterns.NAMES), last="predictions")
+    known = list(patterns.NAMES)
+    names = functions(CHAPTER, model=model, known=known, last="predictions", form=".0%")
     names["visualize"] = visualize
     figure = names["pictures_of"](7, 3)
     assert asked == [("predictions", [7], 3), ("predictions", [7], 4)]

@@ -164,7 +164,7 @@ def test_more_bits_look_like_eight():
         tiff(sixteen),
         tiff((COLOUR / 255).astype(np.float32)),
         tiff(COLOUR / 255),
-        tiff(sixteen.astype(np.uint32)),
+        *([tiff(sixteen.astype(np.uint32))] if cv2.__version__ > "4.11" else []),  # else refused
         b"P6 36 24 65535\n" + sixteen.astype(">u2").tobytes(),
         by_opencv(".pam", COLOUR),  # only OpenCV opens it
     ):

@@ -270,7 +270,10 @@ def private_copy(network: keras.Model, precision: str, *, leak: bool = False) ->
             return layer
         return copy
 
-    return keras.models.clone_model(network, clone_function=again)
+    try:
+        return keras.models.clone_model(network, clone_function=again)
+    except Exception:  # a layer of somebody's own may compute in float32 only
+        return network
 
 
 def copy_weights(original: keras.Model, network: keras.Model) -> None:

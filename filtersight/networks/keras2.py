@@ -63,8 +63,8 @@ KEYWORDS = {"LeakyReLU": {"alpha": "negative_slope"}, "ThresholdedReLU": {"theta
 GONE: dict[str, tuple | None] = {
     **dict.fromkeys(["batch_input_shape", "input_dim", "input_length", "rng_type"]),
     **dict.fromkeys(["fused", "implementation", "virtual_batch_size", "autocast"]),
-    **dict.fromkeys(["query_shape", "key_shape", "value_shape"]),
-    **dict.fromkeys(["renorm", "time_major"], (False, None)),
+    **dict.fromkeys(["query_shape", "key_shape", "value_shape", "softmax_robust_masking"]),
+    **dict.fromkeys(["renorm", "time_major", "causal"], (False, None)),
 }
 BASE = ("trainable", "noise_shape")  # that not all layers take
 # Keras 2 stores the groups of these, and takes no notice of them.

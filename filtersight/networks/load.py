@@ -17,7 +17,7 @@ import h5py
 import keras
 from keras.src.utils import file_utils
 
-from filtersight.basics.checks import nearest
+from filtersight.basics.checks import nearest, shown
 from filtersight.basics.defaults import check_tensorflow, keras_defaults
 from filtersight.networks import keras2
 from filtersight.networks.downloads import bounded_downloads, one_line
@@ -57,7 +57,7 @@ def load_model(
     """
     check_tensorflow()
     if not isinstance(include_top, bool):
-        raise ValueError(f"include_top must be True or False, not {include_top!r}")
+        raise ValueError(f"include_top must be True or False, not {shown(include_top)}")
     if isinstance(name, keras.Model):
         return preprocessed(name, preprocess)
     if name is None and not os.environ.get("COURSE_MODEL"):
@@ -228,7 +228,7 @@ def preprocessed(model: keras.Model, preprocess: Preprocessing | None) -> keras.
         ends = [each for each in ends if not isinstance(each, bool) and math.isfinite(each)]
         if len(ends) != 2 or len(preprocess) != 2 or not ends[0] < ends[1]:
             raise ValueError(
-                f"preprocess is {preprocess!r}; a range is two numbers, as (0, 1): what black and white become"
+                f"preprocess is {shown(preprocess)}; a range is two numbers, as (0, 1): what black and white become"
             )
         low, high = map(float, ends)
         ready = keras.layers.Rescaling((high - low) / 255, low)(image)
@@ -238,17 +238,19 @@ def preprocessed(model: keras.Model, preprocess: Preprocessing | None) -> keras.
         except Exception as error:  # whatever the function may raise
             raise ValueError(
                 f"preprocess must be a range, as (0, 1), or a function of images that TensorFlow can follow, "
-                f"such as lambda x: x / 255; {preprocess!r} is not: {one_line(error)}"
+                f"such as lambda x: x / 255; {shown(preprocess)} is not: {one_line(error)}"
             ) from None
         if not isinstance(ready, keras.KerasTensor):
-            raise ValueError(f"preprocess must give images; {preprocess!r} gives {ready!r:.80}")
+            raise ValueError(
+                f"preprocess must give images; {shown(preprocess)} gives {shown(ready)}"
+            )
     try:
         if ready.shape[-1] == image.shape[-1]:  # a Sequential would not mind now, but later
             return keras.Model(image, model(ready), name=model.name)
     except ValueError:  # of another size, or nothing made of the images
         pass
     raise ValueError(
-        f"preprocess must make images that {model.name} takes, {image.shape}, of such images; {preprocess!r} "
+        f"preprocess must make images that {model.name} takes, {image.shape}, of such images; {shown(preprocess)} "
         f"makes {ready.shape}"
     )
 

@@ -47,6 +47,7 @@ TIFF = (
     "it is damaged, or a TIFF of a rare kind; save it as PNG, or pip install tifffile and give the array "
     "that tifffile.imread(path) makes of it"
 )
+UNKNOWN = "Pillow and OpenCV do not know its format, or it is damaged; save it as PNG or JPEG"
 HINTS = {
     b"ii*\0": TIFF,
     b"mm\0*": TIFF,
@@ -54,6 +55,7 @@ HINTS = {
     b"<svg": "it is an SVG, a drawing; export it as PNG from a browser or Inkscape",
     b"%pdf": "it is a PDF; export the page as PNG",
     b"\x93numpy": "it is a NumPy file; give np.load(path)",
+    b"\x89hdf": "it is a file of HDF5, such as a network; an image in it goes in as an array",
     b"#?r": HDR,
     b"ftyphei": HEIC,
     b"ftyphev": HEIC,
@@ -172,6 +174,7 @@ def read_file(image: Any) -> tuple[np.ndarray, str]:
         except Exception as error:  # a broken file may raise anything
             said = f"{' '.join(str(error).split()):.100}"
             why = f"it is cut off, damaged or rare ({said}); fetch it once more, or save it as PNG"
+            why = kind_of(data, why) if isinstance(data, bytes) else why
     if values is None:
         raise ValueError(f"{name} is no image that can be opened: {why}")
     source = "image"
@@ -313,8 +316,7 @@ def deep_jpeg2000(data: bytes) -> bool:
     return bands > 1 and bits > 8
 
 
-def kind_of(data: bytes) -> str:
-    """What a file is that cannot be opened, and the way out."""
+def kind_of(data: bytes, other: str = UNKNOWN) -> str:
+    """What a file is that cannot be opened, and the way out; `other` where nothing tells."""
     head = data[:1024].lower()
-    other = "Pillow and OpenCV do not know its format, or it is damaged; save it as PNG or JPEG"
     return next((why for mark, why in HINTS.items() if mark in head), other)
