@@ -176,9 +176,9 @@ def test_a_thumbnail_is_made_of_the_pictures_in_a_figure(builder):
             "black", (column * 95 + 10, row * 110 + 8, column * 95 + 40, row * 110 + 16)
         )  # words
     small = builder.thumbnail(figure)
-    assert small.size == (480, 320)
+    assert small.size == (360, 240)
     for row, column in np.ndindex(2, 3):
-        assert small.getpixel((column * 160 + 80, row * 160 + 80)) == colours[row, 2 * column]
+        assert small.getpixel((column * 120 + 60, row * 120 + 60)) == colours[row, 2 * column]
 
 
 def test_what_is_no_site_is_left_alone(builder, tmp_path):
@@ -190,6 +190,7 @@ def test_what_is_no_site_is_left_alone(builder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.filterwarnings("ignore")  # what myst-parser has to change before Sphinx 11
 def test_a_link_to_nowhere_ends_the_build(builder, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(builder, "PAGES", ["README.md", "media"])
     with pytest.raises(SystemExit):
@@ -252,7 +253,7 @@ def test_every_page_opens_whole_on_a_phone(page, site):
         page.goto(path.relative_to(site).as_posix())
         broken = page.evaluate(
             """async () => {
-            const images = [...document.images];
+            const images = [...document.images].filter(image => image.getAttribute("src"));
             for (const image of images) image.loading = "eager";
             await Promise.allSettled(images.map(image => image.decode()));
             return images.filter(image => !image.naturalWidth).map(image => image.src);
