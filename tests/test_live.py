@@ -67,7 +67,7 @@ def site(tmp_path_factory):
     shutil.copytree(LIVE, folder / "live")
     weights.write(folder / "live")
     (folder / "host.html").write_text(
-        "<script>onmessage = ({ data }) => { window.told = data.liveHeight; };</script>"
+        "<link rel='icon' href='data:,'><script>onmessage = ({ data }) => { window.told = data.liveHeight; };</script>"
         "<iframe src='live/index.html?view=birth&layer=block1_conv1' width=700 height=300></iframe>"
     )
     (folder / "still.png").write_bytes((COURSE / "media/explorer.png").read_bytes())
@@ -120,6 +120,12 @@ def view(name, **query):
 @pytest.fixture(scope="module")
 def model():
     return pocketvgg.load()
+
+
+@pytest.fixture(scope="module")
+def objectives(model):
+    """By layer, what the engine climbs."""
+    return functools.cache(lambda layer: FilterObjective(Layer(model, layer), "float32", False))
 
 
 def coded(image):
@@ -190,7 +196,7 @@ def test_fields_are_those_of_the_course(opened, model):
 
 
 @pytest.mark.parametrize("size", [32, 77, 128])
-def test_activations_and_gradients_are_those_of_keras(opened, model, size):
+def test_activations_and_gradients_are_those_of_keras(opened, model, objectives, size):
     page = opened("host.html")
     image = np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8)
     for layer, filter in zip(FIVE, (3, 30, 16, 79, 100), strict=True):
@@ -210,7 +216,7 @@ def test_activations_and_gradients_are_those_of_keras(opened, model, size):
         assert np.abs(answers - expected).max() <= 1e-4 * expected.max()
         pixels = tf.constant(image[None], tf.float32)
         network = helpers.submodel(model, layer)
-        objective = FilterObjective(Layer(model, layer), "float32", leak=False)
+        objective = objectives(layer)
         for text, climbed in zip(
             gradients,
             (
@@ -255,21 +261,20 @@ CLIMB = """async ([layer, filters, recipe, size]) => {
 
 
 @pytest.mark.parametrize(
-    ("layer", "recipe", "alike"),
+    ("layer", "recipe", "filters", "alike"),
     [
-        ("block1_conv2", "clear", 50),  # which begins on a tile
-        ("block3_conv2", "clear", 4),
-        ("block3_conv2", "plain", 4),
-        ("block5_conv3", "clear", 4),
+        ("block1_conv2", "clear", [3, 5, 7], 50),  # which begins on a tile
+        ("block3_conv2", "plain", [3, 5, 7], 4),
+        ("block5_conv3", "clear", [3, 5, 7, 8, 11, 13], 4),
     ],
 )
-def test_a_climb_is_that_of_the_engine(opened, model, layer, recipe, alike):
+def test_a_climb_is_that_of_the_engine(opened, model, layer, recipe, filters, alike):
     """Of the same random numbers, so only rounding differs: by less than 1 % in so many steps as are `alike`.
 
     In deep layers the difference grows on the way, and single pictures differ by up to 5 % in the end, up or
-    down; their mean over six filters is held to that.
+    down; their mean is held to that.
     """
-    page, filters = opened("host.html"), [3, 5, 7, 8, 11, 13]
+    page = opened("host.html")
     made = page.evaluate(CLIMB, [layer, filters, recipe, 64])
     settings = {"recipe": recipe, "precision": "float32", "rescue": False, "size": 64, "seed": 5}
     pictures = helpers.visualize(model, layer, filters, **settings)
@@ -282,7 +287,7 @@ def test_a_climb_is_that_of_the_engine(opened, model, layer, recipe, alike):
         np.testing.assert_allclose(history[:alike], picture.history[:alike], rtol=0.01, atol=1e-7)
         if picture.activation:
             ratios.append(activation / picture.activation)
-    assert len(ratios) >= 4
+    assert len(ratios) >= 2
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)
 
 
@@ -294,6 +299,7 @@ FINISHED = r"filter (\d+): (alive|dead), activation (\S+), .* (\d+) steps"
 
 def test_a_moved_slider_drops_the_old_climb(opened, model):
     page = opened(view("explorer", layer="block4_conv2", filter=3, size=64, steps=100))
+    page.locator(".facts").wait_for()
     page.evaluate(
         """() => {
             window.said = []; window.tasks = [];
@@ -399,7 +405,7 @@ def test_a_failed_fetch_is_told_and_can_be_tried_again(site):
 
 
 def test_iterations_can_be_dragged(opened, model):
-    page = opened(view("iterations", layer="block2_conv1", filter=5))
+    page = opened(view("iterations", layer="block1_conv1", filter=5))
     text_of(page, "after 60 steps: activation")
     last, start = shown(page), shown(page, "canvas.start")
     handle = page.get_by_label("iterations")
@@ -409,7 +415,7 @@ def test_iterations_can_be_dragged(opened, model):
     assert np.array_equal(shown(page), start)
     handle.fill("7")
     found = text_of(page, r"after 7 steps: activation (\S+)")
-    answer = helpers.activations(model, "block2_conv1", shown(page)[None])[0, 5]
+    answer = helpers.activations(model, "block1_conv1", shown(page)[None])[0, 5]
     assert float(found[1]) == pytest.approx(answer, rel=0.05)
     page.keyboard.press("End")
     text_of(page, "after 60 steps: activation")
@@ -463,12 +469,13 @@ def test_births_follow_the_slider(opened):
     expected = np.uint8(127.5 + 127.5 * kernel / np.abs(kernel).max())
     assert np.abs(shown(page, "canvas.kernel").astype(int) - expected).max() <= 1
     later = shown(page, "canvas.small")
-    page.get_by_label("step").focus()
+    slider = page.get_by_role("slider", name="step")
+    slider.focus()
     page.keyboard.press("Home")
     text_of(page, "after 0 steps of training, 2 % of answers right")
     page.locator(".eight canvas.small:not(.waiting)").nth(7).wait_for()
     assert not np.array_equal(shown(page, "canvas.small"), later)
-    assert page.get_by_label("step").get_attribute("aria-valuetext") == "0"
+    assert slider.get_attribute("aria-valuetext") == "0"
 
 
 def test_a_drawing_changes_the_strongest_filters(opened, model):

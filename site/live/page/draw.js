@@ -80,7 +80,7 @@ export class Draw {
     context.strokeStyle = this.colour.value;
     context.beginPath();
     context.moveTo(...this.at);
-    context.lineTo(...to);
+    context.lineTo(to[0] + 0.01, to[1]); // a line of no length would leave no dot
     context.stroke();
     this.at = to;
     this.ask();
