@@ -240,6 +240,14 @@ def page(served):
     assert found == []
 
 
+def wait_for_a_picture(page):
+    """Waits until the live page shows more than empty canvases."""
+    page.wait_for_function(
+        """() => [...document.querySelector(".live iframe").contentDocument.querySelectorAll("canvas")]
+        .some(canvas => canvas.toDataURL().length > 10_000)"""
+    )
+
+
 def sideways(page):
     """How many pixels the page is wider than the window."""
     return page.evaluate(
@@ -270,8 +278,7 @@ def test_the_live_picture_stands_where_the_still_one_was(page, name):
     frame.scroll_into_view_if_needed()
     assert f"view={LIVE[name]}" in frame.get_attribute("src")
     assert len(frame.get_attribute("title")) > 10
-    inside = page.frame_locator(".live iframe")
-    inside.locator("button, canvas").first.wait_for()
+    wait_for_a_picture(page)
     assert page.locator(".cell[class*=tag_live] .cell_output").count() == 0
     # The frame is as high as what is in it.
     page.wait_for_function(
@@ -342,7 +349,7 @@ def test_it_looks_right(page, width, colours):
     for name in ("index", "notebooks/04_training_loop"):
         page.goto(f"{name}.html")
         page.locator(".live").scroll_into_view_if_needed()
-        page.frame_locator(".live iframe").locator("canvas").first.wait_for()
+        wait_for_a_picture(page)
         assert sideways(page) <= 0
         assert (max(lightness(page)) < 40) == (colours == "dark")
         page.screenshot(path=LEFT / f"site_{Path(name).stem}_{width}_{colours}.png")
