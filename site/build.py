@@ -48,7 +48,9 @@ def stage(folder: Path) -> None:
     (folder / "thumbnails").mkdir()
     for notebook in (folder / "notebooks").glob("*.ipynb"):
         with Image.open(folder / f"media/chapter_{notebook.name[:2]}.jpg") as image:
-            thumbnail(image).save(folder / f"thumbnails/{notebook.stem}.jpg", quality=85)
+            thumbnail(image).save(
+                folder / f"thumbnails/{notebook.stem}.jpg", quality=72, optimize=True
+            )
     index, readme = folder / "index.md", (COURSE / "README.md").read_text(encoding="utf-8")
     text = index.read_text(encoding="utf-8").replace("<!-- chapters -->", rewrite.cards(readme))
     index.write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-SIDES = (480, 320)  # pixels of a thumbnail, width and height
+SIDES = (360, 240)  # pixels of a thumbnail, width and height
 GAP = 4  # pixels between its tiles
 SMALLEST = 40  # pixels; what is narrower in a figure is writing or a line
 
