@@ -321,7 +321,8 @@ def test_visualize_leaves_the_model_as_it_was(model):
     trainable = [layer.trainable for layer in model.layers]
     policies = [layer.dtype_policy.name for layer in model.layers]
     answer = model(patterns.images(2, seed=1, size=64)[0].astype(np.float32)).numpy()
-    for recipe, precision in itertools.product(recipe_module.RECIPES, objective.PRECISIONS):
+    ways = [*itertools.product(recipe_module.RECIPES, objective.PRECISIONS[:2])]
+    for recipe, precision in [*ways, ("clear", "float16")]:
         helpers.visualize(
             model, "block5_conv3", [0], steps=2, size=32, recipe=recipe, precision=precision
         )
@@ -358,7 +359,7 @@ def test_progress_counts_every_step(model, monkeypatch):
         ({"layer": ["block1_conv1"]}, "no layer ['block1_conv1']"),
         ({"recipe": "best"}, "recipe must be one of clear, plain, not 'best'"),
         ({"recipe": None}, "recipe must be one of clear, plain, not None"),
-        ({"precision": "float16"}, "precision must be one of float32, bfloat16, not 'float16'"),
+        ({"precision": "float64"}, "must be one of float32, bfloat16, float16, not 'float64'"),
         ({"coarse": 1}, "coarse must be True or False, not 1"),
         ({"filters": [48]}, "filter of block3_conv1 must be a whole number from 0 to 47, not 48"),
         ({"filters": [-1]}, "from 0 to 47"),
@@ -422,7 +423,7 @@ def test_save_and_rerun_give_the_same_picture(model, tmp_path):
 
 @pytest.mark.parametrize("recipe", recipe_module.RECIPES)
 def test_a_picture_that_was_stopped_is_stopped_there_again(model, recipe, tmp_path, capsys):
-    call = {"recipe": recipe, "steps": 40, "size": 64}
+    call = {"recipe": recipe, "steps": 40, "size": 64, "rescue": False}
     whole = helpers.visualize(model, "block2_conv1", [3], **call)[0]
     for stop in (1, 13, 30, 31):  # "clear" lays its tile out after 30
         picture = helpers.visualize(model, "block2_conv1", [3], **call, stop_after=stop)[0]
@@ -569,7 +570,7 @@ def test_rerun_refuses_what_is_no_png(tmp_path):
 
 
 def test_a_picture_shows_itself_with_its_facts(model):
-    picture = helpers.visualize(model, "block1_conv2", [3], steps=5, size=64)[0]
+    picture = helpers.visualize(model, "block1_conv2", [3], steps=5, size=64, rescue=False)[0]
     data, metadata = picture._repr_mimebundle_()
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))).convert("RGB"))
     assert data["text/plain"] == metadata["image/jpeg"]["alt"] == str(picture)
