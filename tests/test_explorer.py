@@ -593,7 +593,7 @@ def test_a_size_that_a_layer_cannot_take_gives_way_to_one_that_it_takes():
         await finished(explorer)
         explorer.layer.value = "wide"  # needs images of at least 67 pixels
         await finished(explorer)
-        assert explorer.result.layer == "wide" and explorer.result.recipe.size == 96
+        assert explorer.result.layer == "wide" and explorer.result.recipe.size == 128
         assert 64 not in [size for _, size in explorer.size.options]
 
     drive(model, scenario)
