@@ -184,16 +184,11 @@ def matmul_peak(precision: str) -> float:
 
 def step_cost(model: keras.Model, layer: str, images: int) -> float:
     """Floating-point operations of the convolutions of one step, there and back."""
-    cut = helpers.submodel(model, layer)
-    convolutions = [each for each in cut.layers if isinstance(each, keras.layers.Conv2D)]
-    shapes = keras.Model(cut.inputs, [each.output for each in convolutions]).compute_output_shape(
-        (images, SIZE, SIZE, 3)
-    )
-    total = 0.0
-    for each, shape in zip(convolutions, shapes, strict=True):
-        kernel = np.prod(each.kernel.shape[:3]) * (images if each.name == layer else shape[-1])
-        total += 2 * np.prod(shape[:3]) * kernel
-    return 2 * total
+    names = helpers.conv_layers(model)
+    before = helpers.multiplications(model, names[names.index(layer) - 1], SIZE)
+    own = helpers.multiplications(model, layer, SIZE) - before
+    # Of the layer itself only the wanted filters are computed.
+    return 4.0 * images * (before + own * images / helpers.filter_count(model, layer))
 
 
 def step_seconds(model: keras.Model, layer: str, precision: str, images: int) -> float:
