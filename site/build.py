@@ -49,7 +49,7 @@ def stage(folder: Path) -> None:
     for notebook in (folder / "notebooks").glob("*.ipynb"):
         with Image.open(folder / f"media/chapter_{notebook.name[:2]}.jpg") as image:
             thumbnail(image).save(
-                folder / f"thumbnails/{notebook.stem}.jpg", quality=72, optimize=True
+                folder / f"thumbnails/{notebook.stem}.jpg", quality=60, optimize=True
             )
     index, readme = folder / "index.md", (COURSE / "README.md").read_text(encoding="utf-8")
     text = index.read_text(encoding="utf-8").replace("<!-- chapters -->", rewrite.cards(readme))
