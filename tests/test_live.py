@@ -500,6 +500,10 @@ def test_a_drawing_changes_the_strongest_filters(opened, model):
         return strongest()
 
     spiral, _ = strongest()
+    after(page.get_by_role("button", name="spiral").click)
+    again, _ = strongest()
+    told = page.locator(".strongest li").all_inner_texts()
+    assert [number in spiral for number in again] == ["as last time" in text for text in told]
     stripes, _ = after(page.get_by_role("button", name="stripes").click)
     assert spiral != stripes
     ranked, answers = after(lambda: page.get_by_label("answering").select_option("activation"))
@@ -516,6 +520,12 @@ def test_a_drawing_changes_the_strongest_filters(opened, model):
     page.keyboard.press("ArrowUp")
     after(lambda: page.keyboard.press(" "))
     assert not np.array_equal(shown(page, "canvas.paper"), drawn)
+    # To the empty paper some filters answer; none is listed as if it liked a drawing.
+    page.get_by_label("answering").select_option("usual")
+    page.get_by_role("button", name="Clear").click()
+    text_of(page, "No filter of block3_conv3 answers to your drawing more than to the empty paper.")
+    assert page.locator(".strongest li").count() == 0
+    assert helpers.activations(model, "block3_conv3", shown(page, "canvas.paper")[None]).max() > 0
 
 
 # ------------------------------------------------------------ the page around it

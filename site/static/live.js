@@ -6,7 +6,9 @@ const root = document.documentElement;
 
 function putLive(place) {
   const frame = document.createElement("iframe"), output = place.previousElementSibling?.querySelector(".cell_output");
-  const query = new URLSearchParams({view: place.dataset.view, theme: root.dataset.theme});
+  const {view, layer, filter} = place.dataset, query = new URLSearchParams({view, theme: root.dataset.theme});
+  if (layer) query.set("layer", layer);
+  if (filter) query.set("filter", filter);
   if (output) query.set("still", output.querySelector("img").src); // for a browser that cannot compute it
   frame.title = place.dataset.title;
   frame.loading = "lazy";

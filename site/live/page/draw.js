@@ -7,11 +7,13 @@ import { Subject } from "./subject.js";
 
 const SIZE = 128; // pixels
 const SHOWN = 6; // filters
+const PAPER = 184; // grey level
 const MOVES = { ArrowLeft: [-4, 0], ArrowRight: [4, 0], ArrowUp: [0, -4], ArrowDown: [0, 4] };
 
 export class Draw {
   constructor(root, page) {
     Object.assign(this, { engine: page.engine, usual: new Map(), pictures: new Map(), seed: 0 });
+    this.lists = new Map(); // the last list of each pattern, by network, layer and order
     this.subject = new Subject(page, () => this.ask());
     const orders = [
       ["usual", "more than to other patterns"],
@@ -24,7 +26,9 @@ export class Draw {
     const clear = button("Clear", () => this.clear());
     this.status = element("p", { className: "facts", role: "status" });
     this.list = element("ol", { className: "strongest" });
-    const hint = "Draw with the pointer, or with arrow keys and space bar; or take a pattern, always another one.";
+    const hint =
+      "Draw with the pointer, or with arrow keys while you hold shift; or take a pattern. Take it again: it comes in " +
+      "other colours and sizes, and a filter that likes its form stays on the list.";
     root.append(
       element(
         "div",
@@ -82,13 +86,14 @@ export class Draw {
     context.moveTo(...this.at);
     context.lineTo(to[0] + 0.01, to[1]); // a line of no length would leave no dot
     context.stroke();
-    this.at = to;
+    Object.assign(this, { at: to, pattern: null });
     this.ask();
   }
 
   clear() {
-    this.context.fillStyle = "#b8b8b8";
+    this.context.fillStyle = `rgb(${PAPER}, ${PAPER}, ${PAPER})`;
     this.context.fillRect(0, 0, SIZE, SIZE);
+    this.pattern = null;
     this.ask();
   }
 
@@ -97,6 +102,7 @@ export class Draw {
     const image = this.context.createImageData(SIZE, SIZE);
     for (let i = 0; i < SIZE * SIZE; i++) image.data.set([...picture.subarray(3 * i, 3 * i + 3), 255], 4 * i);
     this.context.putImageData(image, 0, 0);
+    this.pattern = name;
     this.ask();
   }
 
@@ -115,14 +121,18 @@ export class Draw {
     Object.assign(this, { asking: true, again: false });
     const { network, layer } = this.subject.value;
     const key = `${network} ${layer}`;
+    const { pattern: taken, seed } = this;
     const images = [this.drawing()];
-    if (!this.usual.has(key)) images.push(...NAMES.map((name) => pattern(name, 1000, SIZE)));
+    if (!this.usual.has(key)) {
+      images.push(new Uint8ClampedArray(3 * SIZE * SIZE).fill(PAPER));
+      images.push(...NAMES.map((name) => pattern(name, 1000, SIZE)));
+    }
     this.engine.order({ kind: "answer", network, layer, size: SIZE, images }, (message) => {
       if (message.error) Object.assign(this, { asking: false }).status.textContent = message.error;
       if (!message.answers) return;
-      const [own, ...others] = message.answers;
-      if (others.length) this.usual.set(key, own.map((_, filter) => meanOf(others, filter)));
-      this.answer = { network, layer, own, usual: this.usual.get(key), ...message };
+      const [own, bare, ...others] = message.answers;
+      if (bare) this.usual.set(key, { bare, usual: own.map((_, filter) => meanOf(others, filter)) });
+      this.answer = { network, layer, own, taken, seed, ...this.usual.get(key), ...message };
       this.asking = false;
       this.rank();
     });
@@ -131,23 +141,38 @@ export class Draw {
   /** Shows the filters that answer most, each with its map and its drawn picture. */
   rank() {
     if (!this.answer) return;
-    const { own, usual, layer } = this.answer;
+    const { own, usual, bare, layer } = this.answer;
     const relative = this.order.control.value === "usual";
-    const score = (filter) => (relative ? own[filter] / (usual[filter] + 1e-9) : own[filter]);
-    const filters = own.map((_, filter) => filter).filter((filter) => own[filter] > 0);
+    // What a filter answers to the empty paper says nothing of the drawing.
+    const more = (filter) => (own[filter] - bare[filter]) / (usual[filter] + 1e-9);
+    const score = (filter) => (relative ? more(filter) : own[filter]);
+    const filters = own.map((_, filter) => filter).filter((filter) => score(filter) > (relative ? 0.01 : 0));
     const best = filters.sort((one, other) => score(other) - score(one)).slice(0, SHOWN);
     this.status.textContent = best.length
       ? `Of ${own.length} filters of ${layer}, these answer to your drawing. Left where they do, right what each ` +
-        "responds to. Usual is the mean over one of each of the ten patterns."
-      : `No filter of ${layer} answers to your drawing`;
-    this.list.replaceChildren(...best.map((filter) => this.row(filter)));
+        "responds to. Usual is the mean over one of each of the ten patterns" +
+        (relative ? ", and what answers as much to the empty paper is left out." : ".")
+      : `No filter of ${layer} answers to your drawing` + (relative ? " more than to the empty paper." : ".");
+    const earlier = this.earlier(best);
+    this.list.replaceChildren(...best.map((filter) => this.row(filter, earlier.includes(filter))));
     if (this.asking) return;
     this.list.setAttribute("aria-busy", String(this.again));
     if (this.again) this.ask();
     else this.picture(best);
   }
 
-  row(filter) {
+  /** The list for the drawing of the same pattern before this one; empty if there was none. */
+  earlier(best) {
+    const { network, layer, taken, seed } = this.answer;
+    if (!taken) return [];
+    const key = [network, layer, taken, this.order.control.value].join();
+    const last = this.lists.get(key);
+    const before = last?.seed === seed ? last.before : (last?.best ?? []);
+    this.lists.set(key, { seed, best, before });
+    return before;
+  }
+
+  row(filter, stayed) {
     const { network, layer, own, usual, maps, side } = this.answer;
     const map = canvas(`map of filter ${filter}: where it answers`, "small map");
     const most = maps[filter].reduce((largest, value) => Math.max(largest, value), 1e-9);
@@ -159,9 +184,10 @@ export class Draw {
     const query = new URLSearchParams(location.search);
     const wanted = { view: "explorer", network, layer, filter };
     for (const [key, value] of Object.entries(wanted)) query.set(key, value);
-    const link = element("a", { href: `?${query}`, title: "to the explorer" }, `filter ${filter}`);
+    const opened = { href: `?${query}`, target: "_blank", title: "the explorer, in a new tab" };
+    const link = element("a", opened, `filter ${filter}`);
     const times = `${twoDigits(own[filter] / (usual[filter] + 1e-9))} × usual`;
-    const facts = element("span", { className: "left" }, `activation ${own[filter].toPrecision(3)}, ${times}`);
+    const facts = element("span", { className: "left" }, `activation ${own[filter].toPrecision(3)}, ${times}${stayed ? ", as last time" : ""}`);
     const row = element("li", {}, element("div", { className: "pair" }, map, picture), link, facts);
     return Object.assign(row, { filter, picture });
   }
