@@ -5,19 +5,18 @@ Skipped where there is no Chromium. Screenshots, and how long things took, are l
 
 import base64
 import functools
-import http.server
 import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from served import LEFT, served
 
 import helpers
 from filtersight.ascent.objective import FilterObjective
@@ -25,11 +24,9 @@ from filtersight.ascent.recipe import recipe_for, start_image
 from filtersight.basics.recipe import Settings
 from filtersight.networks.layers import Layer
 from filtersight.world import pocketvgg
-from tools.browser import chromium
 
 COURSE = Path(__file__).resolve().parents[1]
 LIVE = COURSE / "site/live"
-LEFT = Path(__file__).with_name("browser")
 found = importlib.util.spec_from_file_location("weights", COURSE / "site/weights.py")
 weights = importlib.util.module_from_spec(found)
 found.loader.exec_module(weights)
@@ -55,11 +52,6 @@ window.bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCode
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_arguments):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The address of a folder `live` with its weights, and a browser."""
@@ -71,17 +63,8 @@ def site(tmp_path_factory):
         "<iframe src='live/index.html?view=birth&layer=block1_conv1' width=700 height=300></iframe>"
     )
     (folder / "still.png").write_bytes((COURSE / "media/explorer.png").read_bytes())
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    LEFT.mkdir(exist_ok=True)
-    try:
-        with chromium() as browser:
-            yield browser, f"http://127.0.0.1:{server.server_port}"
-    except OSError as error:
-        pytest.skip(f"the live explorer was not tried in a browser: {error}")
-    finally:
-        server.shutdown()
+    with served(folder) as found:
+        yield found
 
 
 @pytest.fixture

@@ -202,8 +202,9 @@ def test_the_doctor_names_where_the_gradient_breaks():
     assert "the gradient is not a number in layer way" in findings[1]
 
 
-def test_the_explorer_shows_a_filter_without_a_number():
-    made = Explorer(network(FORWARD["log"][0]), recipe="clear", size=32, seed=0)
+def explored(model):
+    """An explorer that has drawn the first filter of the layer "two"."""
+    made = Explorer(model, recipe="clear", size=32, seed=0)
     made.iterations.value = 3
     made.layer.value = "two"
 
@@ -212,6 +213,11 @@ def test_the_explorer_shows_a_filter_without_a_number():
         await made.task
 
     asyncio.run(pressed())
+    return made
+
+
+def test_the_explorer_shows_a_filter_without_a_number():
+    made = explored(network(FORWARD["log"][0]))
     assert made.result.status == "dead" and "values are infinite" in made.facts.value
     assert "nan" not in made.curve.value.partition("<path")[2].partition("<text")[0]
     made.close()
@@ -266,15 +272,7 @@ def test_rescue_doctor_and_explorer_say_where_the_gradient_ends(tmp_path):
     assert picture.reason.endswith(f"which is a real image: {ends}")
     assert ends in str(helpers.diagnose(model, "two", 0, size=32))
     assert np.isfinite(helpers.scores(model, [picture])[0].robustness)
-    made = Explorer(model, recipe="clear", size=32, seed=0)
-    made.iterations.value = 3
-    made.layer.value = "two"
-
-    async def pressed():
-        made.run_or_stop(made.button)
-        await made.task
-
-    asyncio.run(pressed())
+    made = explored(model)
     assert made.result.status == "dead" and ends in made.facts.value
     made.close()
     drawn = helpers.atlas(model, tmp_path / "atlas", ["two"], steps=2, size=32, rescue=False)

@@ -4,13 +4,11 @@ The tests in the browser are skipped where there is none. Screenshots are left i
 """
 
 import functools
-import http.server
 import importlib
 import json
 import re
 import subprocess
 import sys
-import threading
 import urllib.parse
 from pathlib import Path
 
@@ -20,11 +18,9 @@ import pytest
 from bs4 import BeautifulSoup
 from chapters import COURSE, NOTEBOOKS
 from PIL import Image
+from served import LEFT, served
 from test_gallery import facts, fake, png
 
-from tools.browser import chromium
-
-LEFT = Path(__file__).with_name("browser")
 LIVE = {
     "index.html": "explorer",
     "draw.html": "draw",
@@ -203,30 +199,16 @@ def test_a_link_to_nowhere_ends_the_build(builder, tmp_path, monkeypatch, capfd)
 
 
 @pytest.fixture(scope="module")
-def served(site):
+def in_browser(site):
     """Chromium, and the site's address."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    LEFT.mkdir(exist_ok=True)
-    handler = functools.partial(Quiet, directory=site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            with chromium() as browser:
-                yield browser, f"http://127.0.0.1:{server.server_port}/"
-        except OSError as error:
-            pytest.skip(f"the site was not tried in a browser: {error}")
-        finally:
-            server.shutdown()
+    with served(site) as (browser, address):
+        yield browser, f"{address}/"
 
 
 @pytest.fixture
-def page(served):
+def page(in_browser):
     """A page whose complaints and requests to outside are collected, and must be none in the end."""
-    browser, address = served
+    browser, address = in_browser
     opened = browser.new_page(base_url=address, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(20_000)
     found = opened.complaints = []

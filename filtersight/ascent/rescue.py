@@ -58,8 +58,8 @@ def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray
     smaller = max(sides(recipe.size)) > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
     images, size = sample(layer.channels), SAMPLE_SIZE if smaller else recipe.size
     if not every:
-        count = int(ENOUGH / max(1, layer.multiplications(size)))
-        count = min(len(images), max(FEWEST, count))
+        cost = layer.flat.once(("cost", layer.name, size), lambda: layer.multiplications(size))
+        count = min(len(images), max(FEWEST, int(ENOUGH / max(1, cost))))
         images = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
     return tiled_to(images, size)
 
@@ -84,8 +84,9 @@ def best_pieces(layer: Layer, filters: list[int], images: np.ndarray, size: Size
     Of nine, (n, height, width, channels) uint8. What a filter that sees little does not mind would stay
     in its picture.
     """
-    spare = [have - want for have, want in zip(images.shape[1:3], sides(size), strict=True)]
-    if max(spare) <= 0:
+    both = zip(images.shape[1:3], sides(size), strict=True)
+    spare = [max(0, have - want) for have, want in both]
+    if not any(spare):
         return tiled_to(images, size)
     pieces = np.stack(
         [
