@@ -269,8 +269,8 @@ def test_the_live_picture_stands_where_the_still_one_was(page, name):
     )
 
 
-def test_without_javascript_a_still_picture_and_a_sentence(served):
-    browser, address = served
+def test_without_javascript_a_still_picture_and_a_sentence(in_browser):
+    browser, address = in_browser
     page = browser.new_page(base_url=address, java_script_enabled=False)
     for name in LIVE:
         page.goto(name)
