@@ -608,7 +608,7 @@ def test_rescues_are_tried_in_their_order_and_no_further_than_needed(monkeypatch
     assert tried == ["first", "noise", "real image"]
     tried.clear()
     helpers.visualize(picky_network(0.75), "second", [1], size=64)  # never answers
-    assert tried == ["first", "noise", "real image", "leak"]
+    assert tried == ["first", "noise", "leak"]  # no real image makes it answer, to begin with
     tried.clear()
     grey = np.full((9, 128, 128, 3), 127, np.uint8)
     monkeypatch.setattr(rescue_module, "sample", lambda channels: grey)
@@ -670,6 +670,24 @@ def test_an_expensive_network_is_shown_fewer_real_images(model, monkeypatch):
     monkeypatch.setattr(rescue_module, "ENOUGH", 1.0)
     assert len(rescue_module.real_images(layer, recipe)) == rescue_module.FEWEST
     assert np.array_equal(rescue_module.real_images(layer, recipe, every=True), everything)
+
+
+@pytest.mark.parametrize("name, sees_little", [("block1_conv2", True), ("block4_conv3", False)])
+def test_an_expensive_layer_that_sees_little_is_shown_the_middles(
+    model, monkeypatch, name, sees_little
+):
+    layer = Layer(model, name)
+    recipe = recipe_module.recipe_for(layer, Settings(size=64))
+    monkeypatch.setattr(rescue_module, "ENOUGH", rescue_module.FEWEST * layer.multiplications(64))
+    whole = rescue_module.real_answers(layer, recipe)
+    images = rescue_module.real_images(layer, recipe)
+    assert np.allclose(whole, helpers.activations(model, name, images), atol=1e-5)
+    monkeypatch.setattr(rescue_module, "ENOUGH", 1)
+    fresh = Layer(keras.models.clone_model(model), name)
+    fresh.model.set_weights(model.get_weights())
+    shown = images[:, 16:48, 16:48] if sees_little else images
+    few = rescue_module.real_answers(fresh, recipe)
+    assert np.allclose(few, helpers.activations(model, name, shown), atol=1e-5)
 
 
 def test_where_no_climb_helps_a_real_image_is_shown_and_said_to_be_one(model, monkeypatch):

@@ -85,7 +85,7 @@ def clear_frames(
     # What sees more than a quarter of the image's side would show the tile four times.
     texture = not is_class and layer.field <= min(height, width) // 4
     coarse = recipe.coarse and texture and height == width == 2 * half >= 2 * SMALLEST_TILE
-    coarse = coarse and not leak and layer.fits(half)
+    coarse = coarse and layer.fits(half)
     climber = functools.partial(climber_of, layer, recipe.precision)
     leaking = recipe.steps // 2 if leak else 0
     tile_steps = int(recipe.steps * COARSE_SHARE) if coarse else 0

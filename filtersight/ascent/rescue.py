@@ -46,7 +46,12 @@ REAL_IMAGE = Remedy("a start from a real image", real=True)
 LEAK = Remedy("a start with the gradient leaking through silent ReLUs", leak=True)
 REMEDIES = (MORE_NOISE, REAL_IMAGE, LEAK)
 # Multiplications that may be spent on the real images of a layer; FEWEST are looked at whatever they cost.
-ENOUGH, FEWEST = 40e9, 32
+ENOUGH, FEWEST = 40_000_000_000, 32
+
+
+def cost(layer: Layer, size: Size) -> int:
+    """Multiplications of an image of `size` up to the layer, counted once."""
+    return layer.flat.once(("cost", layer.name, size), lambda: layer.multiplications(size))
 
 
 def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray:
@@ -58,8 +63,7 @@ def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray
     smaller = max(sides(recipe.size)) > SAMPLE_SIZE and layer.fits(SAMPLE_SIZE)
     images, size = sample(layer.channels), SAMPLE_SIZE if smaller else recipe.size
     if not every:
-        cost = layer.flat.once(("cost", layer.name, size), lambda: layer.multiplications(size))
-        count = min(len(images), max(FEWEST, int(ENOUGH / max(1, cost))))
+        count = min(len(images), max(FEWEST, ENOUGH // max(1, cost(layer, size))))
         images = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
     return tiled_to(images, size)
 
@@ -67,11 +71,20 @@ def real_images(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray
 def real_answers(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarray:
     """What the filters of a layer answer to each of its `real_images`, measured once: (n, filters).
 
+    Where FEWEST cost more than ENOUGH, a layer that sees a small part of them is shown their middles,
+    half as high and wide: what it answers on average hardly depends on the size.
     -inf where the answer is no finite number.
     """
 
     def answers() -> np.ndarray:
-        found = layer.activations(real_images(layer, recipe, every))
+        images = real_images(layer, recipe, every)
+        height, width = images.shape[1:3]
+        middle = height // 2, width // 2
+        dear = not every and FEWEST * cost(layer, (height, width)) > ENOUGH
+        if dear and layer.field <= min(height, width) // 4 and layer.fits(*middle):
+            down, right = height // 4, width // 4
+            images = images[:, down : down + middle[0], right : right + middle[1]]
+        found = layer.activations(images)
         return np.where(np.isfinite(found), found, -np.inf)
 
     key = ("real answers", recipe.weights, layer.name, recipe.size, every)
@@ -147,9 +160,12 @@ class Rescue:
     def run(self) -> bool:
         """Tries everything; False if Ctrl-C ended it."""
         dead = self.dead()
-        for remedy in (MORE_NOISE, REAL_IMAGE):
-            if not self.try_again(remedy, self.weak()):
-                return False
+        if not self.try_again(MORE_NOISE, self.weak()):
+            return False
+        # An image that leaves the filter silent is no better a start than noise.
+        answering = [row for row in self.weak() if self.answers[:, row].max() != 0]
+        if not self.try_again(REAL_IMAGE, answering):
+            return False
         if not self.try_again(LEAK, self.dead()):
             return False
         # Where there was no picture, a real image is better than a climb that stays below it.
