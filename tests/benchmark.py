@@ -204,9 +204,11 @@ def step_seconds(model: keras.Model, layer: str, precision: str, images: int) ->
     seconds = []
     for _ in range(6):
         state, begun = clear_module.initial_state(start, waves), time.perf_counter()
-        climber.climb(state, waves, weights, moves, numbers, np.full(4, 0.05, np.float32))[
-            1
-        ].numpy()
+        for move in zip(*moves, strict=True):
+            state, activation = climber.climb(
+                state, waves, weights, clear_module.Transformations(*move), numbers, 0.05
+            )
+        activation.numpy()
         seconds.append(time.perf_counter() - begun)
     return min(seconds[1:]) / 4
 

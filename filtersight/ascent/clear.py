@@ -1,4 +1,4 @@
-"""The clear recipe: gradient ascent on waves, many images in one compiled call.
+"""The clear recipe: gradient ascent on waves, many images in one compiled call a step.
 
 The recipe is Olah, Mordvintsev and Schubert 2017, Feature Visualization: an image is a sum of waves
 with decorrelated colours, and the network looks at it a little shifted, turned and scaled at every
@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from filtersight.ascent.objective import FilterObjective, copy_weights, may_break, tamed
-from filtersight.ascent.plain import next_chunk, repeated
+from filtersight.ascent.plain import next_chunk
 from filtersight.ascent.waves import (
     SHAPE,
     Slope,
@@ -115,30 +115,22 @@ class Climber:
         self.may_break = any(map(may_break, layer.network.operations))
         spectrum = tf.TensorSpec([None, layer.channels, None, None, 2], tf.float32)
         numbers = tf.TensorSpec([None], tf.float32)
-        number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([None, 1, 8], tf.float32)
+        number, transform = tf.TensorSpec([], tf.float32), tf.TensorSpec([1, 8], tf.float32)
         whole = tf.TensorSpec([], tf.int32)
         wave = tf.TensorSpec([None, None, 1], tf.float32)
+        # One step, and not many in a loop: TensorFlow takes twice as long to make a loop ready.
         self.climb = tf.function(
-            self._climb,
+            self.step,
             autograph=False,
             input_signature=[
                 State(spectrum, spectrum, spectrum, numbers, spectrum, numbers, number, whole),
                 wave,
                 wave,
-                Transformations(tf.TensorSpec([None, 2], tf.int32), transform, transform),
+                Transformations(tf.TensorSpec([2], tf.int32), transform, transform),
                 tf.TensorSpec([None], tf.int32),
-                numbers,
+                number,
             ],
         )
-
-    def _climb(self, state, waves, weights, moves, filters, rates):
-        """A step for each of `moves` and `rates`: the new state, and the activations (steps, n)."""
-
-        def one_more(number, state):
-            move = Transformations(*(each[number] for each in moves))
-            return self.step(state, waves, weights, move, filters, rates[number])
-
-        return repeated(one_more, state, tf.shape(moves.rolls)[0])
 
     def step(self, state, waves, weights, move, filters, rate):
         """One step of Adam (Kingma and Ba 2014), and the activations (n,) before it."""
@@ -283,13 +275,15 @@ class Ascent:
 
     def advance(self, climber: Climber, filters: tf.Tensor, rates: np.ndarray) -> np.ndarray:
         """A step for each of `rates`: the activations (steps, n) before them."""
-        next_ones = slice(self.done, self.done + len(rates))
-        some = Transformations(*(each[next_ones] for each in self.transformations))
-        self.state, history = climber.climb(
-            self.state, self.waves, self.weights, some, filters, rates
-        )
-        self.done += len(rates)
-        return history.numpy()
+        history = []
+        for rate in rates:
+            move = Transformations(*(each[self.done] for each in self.transformations))
+            self.state, activation = climber.climb(
+                self.state, self.waves, self.weights, move, filters, rate
+            )
+            history.append(activation)
+            self.done += 1
+        return np.stack(history)
 
     def best(self) -> np.ndarray:
         """The spectra of the best images so far."""

@@ -47,7 +47,7 @@ class Walk(NamedTuple):
 
 
 def plain_climb(network: keras.Model) -> Callable:
-    """A graph that takes some gradient steps; not traced again for other filters, numbers or sizes."""
+    """A graph that takes a gradient step; not traced again for other filters, numbers or sizes."""
 
     def in_float32(images, training):
         images = tf.ensure_shape(images, network.inputs[0].shape)  # some layers ask for it
@@ -60,46 +60,21 @@ def plain_climb(network: keras.Model) -> Callable:
             Walk(images, images, tf.TensorSpec([None]), tf.TensorSpec([None], tf.bool)),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([], tf.float32),
-            tf.TensorSpec([], tf.int32),
         ],
         autograph=False,  # it would take as long as all the rest of the trace
     )
-    def climb(walk, filters, step_size, steps):
-        def step(_, walk):
-            size = step_size * walk.share[:, None, None, None]
-            moved, activation = gradient_step(in_float32, walk.images, filters, size)
-            fine = tf.math.is_finite(activation)
-            good = tf.where(fine[:, None, None, None], walk.images, walk.good)
-            # Where the answer is no number, back to where it was one, and on in steps half as long.
-            back = walk.seen & ~fine
-            images = tf.where(back[:, None, None, None], good, moved)
-            share = tf.where(back, walk.share / 2, walk.share)
-            return Walk(images, good, share, walk.seen | fine), activation
-
-        return repeated(step, walk, steps)
+    def climb(walk, filters, step_size):
+        size = step_size * walk.share[:, None, None, None]
+        moved, activation = gradient_step(in_float32, walk.images, filters, size)
+        fine = tf.math.is_finite(activation)
+        good = tf.where(fine[:, None, None, None], walk.images, walk.good)
+        # Where the answer is no number, back to where it was one, and on in steps half as long.
+        back = walk.seen & ~fine
+        images = tf.where(back[:, None, None, None], good, moved)
+        share = tf.where(back, walk.share / 2, walk.share)
+        return Walk(images, good, share, walk.seen | fine), activation
 
     return climb
-
-
-def repeated(step: Callable, state, steps):
-    """A loop in a graph: the last state, and the activations (steps, n).
-
-    `step(number, state)` gives the next state and the activations (n,) before it. Written out and not
-    converted, because AutoGraph would take as long as all the rest of the trace.
-    """
-
-    def one_more(number, state, history):
-        state, activation = step(number, state)
-        return number + 1, state, history.write(number, activation)
-
-    history = tf.TensorArray(tf.float32, size=steps, element_shape=[None])
-    _, state, history = tf.while_loop(
-        lambda number, state, history: number < steps,
-        one_more,
-        (tf.constant(0), state, history),
-        parallel_iterations=1,
-    )
-    return state, history.stack()
 
 
 def graph_key(recipe: str, layer: str, precision: str, leak: bool = False) -> tuple:
@@ -150,11 +125,13 @@ def ascend_pixels(
     while done < steps:
         chunk = min(chunk, steps - done)
         start = time.perf_counter()
-        size = tf.constant(step_size, tf.float32)
-        walk, history = climb(walk, numbers, size, tf.constant(chunk, tf.int32))
+        history = []
+        for _ in range(chunk):
+            walk, activation = climb(walk, numbers, tf.constant(step_size, tf.float32))
+            history.append(activation)
         done += chunk
         if done == steps and any(map(may_break, network.operations)):
             # The last images were not looked at; a step of no length goes back where they must.
-            walk, _ = climb(walk, numbers, tf.constant(0.0), tf.constant(1))
-        yield walk.images.numpy(), history.numpy()
+            walk, _ = climb(walk, numbers, tf.constant(0.0))
+        yield walk.images.numpy(), np.stack(history)
         chunk = next_chunk(chunk, time.perf_counter() - start, seconds)
