@@ -610,12 +610,24 @@ def test_grid_draws_each_picture_in_its_place():
 
 def test_grid_keeps_all_text_inside(model):
     pictures = helpers.visualize(model, "block1_conv1", range(5), steps=2, size=16)
-    for labels, title in ((None, ""), (["two\nlines"] * 5, ""), (["x"] * 5, "a title")):
+    long = "a title of more words than three tiles have room for beside each other " * 2
+    for labels, title in (
+        (None, ""),
+        (["two\nlines"] * 5, ""),
+        (["x"] * 5, "a title"),
+        (None, long),
+    ):
         figure = helpers.grid(pictures, labels=labels, title=title, columns=3)
         helpers.jpeg(figure)  # draws it
         for axes in figure.axes:
             box = axes.title.get_window_extent()
             assert box.y1 <= figure.bbox.y1 + 1 and box.y0 >= 0
+        if title:
+            (head,) = figure.texts
+            above = head.get_window_extent()
+            assert above.x0 >= 0 and above.x1 <= figure.bbox.x1
+            assert figure.axes[0].title.get_window_extent().y1 <= above.y0
+            assert above.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("tile", [0.8, 1.2, 2.0])

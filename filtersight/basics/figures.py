@@ -146,8 +146,10 @@ def empty_sheet(
     """A figure with room for pictures of `tile` inches under their labels, and its axes, row by row."""
     # Inches above each picture, and above all of them.
     text = 0.16 * max(label.count("\n") + 1 if label else 0 for label in labels)
-    head = text + (0.36 if title else 0.05)
-    width, height = columns * (tile + 0.06), rows * tile + (rows - 1) * (text + 0.06) + head
+    width = columns * (tile + 0.06)
+    title = textwrap.fill(title, max(12, int(13 * width)))
+    head = text + (0.18 + 0.18 * (title.count("\n") + 1) if title else 0.05)
+    height = rows * tile + (rows - 1) * (text + 0.06) + head
     figure = Figure(figsize=(width, height), dpi=100)
     figure.subplots_adjust(
         0.004, 0.004, 0.996, 1 - head / height, wspace=0.05, hspace=(text + 0.06) / tile
