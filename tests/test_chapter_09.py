@@ -1,5 +1,6 @@
 """The functions of chapter 9 against the library's and calculations of another kind, its claims, its quiz."""
 
+import dataclasses
 import functools
 
 import ipywidgets
@@ -60,9 +61,15 @@ def test_the_five_numbers_are_those_of_the_scores(model, taught):
     assert str(table[0].rank) in taught["captions"](table)[0]
 
 
-def test_without_names_of_patterns_nothing_is_preferred(model, taught):
-    names = functions(CHAPTER, real=taught["real"]._replace(labels=None))
-    assert names["preferred"](3) == []
+def test_without_names_of_patterns_there_is_no_second_opinion(model, taught, capsys):
+    unknown = taught["real"]._replace(labels=None)
+    names = functions(CHAPTER, real=unknown, load_model=helpers.load_model, number=0)
+    exec(source("judge = load_model"), names)
+    assert capsys.readouterr().out == ""
+    pictures = helpers.visualize(model, LAYER, [0], steps=2, size=32, rescue=False)
+    (score,) = helpers.scores(model, pictures, real=taught["real"])
+    (caption,) = taught["captions"]([dataclasses.replace(score, verdict=None)])
+    assert "judge" not in caption and "None" not in caption
 
 
 # ---------------------------------------------------------------- the twin
