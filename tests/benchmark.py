@@ -351,14 +351,21 @@ def best_of_sample(model: keras.Model, count: int = 3000) -> dict[str, np.ndarra
 
 
 def quality() -> list[Row]:
-    """Every filter of PocketVGG that fires on some of 3,000 images: is its picture better than those?"""
+    """Every fourth of PocketVGG's filters that fire on some of 3,000 images: is its picture better than those?"""
     model = pocketvgg_module.load()
     rows = [
-        ["PocketVGG, all filters", "filters", "rescued", "dead", "≥ best of 3,000", "plain: dead"]
+        [
+            "PocketVGG, every fourth filter",
+            "filters",
+            "rescued",
+            "dead",
+            "≥ best of 3,000",
+            "plain: dead",
+        ]
     ]
     total = np.zeros(5)
     for layer, best in best_of_sample(model).items():
-        numbers = [int(each) for each in np.flatnonzero(best > 0)]
+        numbers = [int(each) for each in np.flatnonzero(best > 0)[::4]]
         clear = helpers.visualize(model, layer, numbers)
         plain = helpers.visualize(model, layer, numbers, recipe="plain")
         better = [picture.activation >= best[picture.filter] for picture in clear]
