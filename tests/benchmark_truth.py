@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -192,7 +191,7 @@ def main() -> None:
         table("pocketvgg_plain", ours, judge, options.every),
     ]
     title = (
-        f"{datetime.date.today()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}. Of the pictures: "
+        f"{datetime.date.today()}, one filter in {options.every}, TensorFlow {tf.__version__}. Of the pictures: "
         "activation 0; activation ÷ best of 3,000 real images; judge's verdict; two-choice player"
     )
     benchmark.draw(tables, title, options.picture)
