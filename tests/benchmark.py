@@ -251,7 +251,7 @@ def own_defaults(found: dict[str, Contender], short: bool) -> list[Row]:
     """
     names = [name for name in found if name in OWN_STEPS]
     heads = [f"{name}, {OWN_STEPS[name]}" for name in names]
-    rows = [["8 filters, own number of steps: seconds → activation, or × ours", *heads]]
+    rows = [["8 filters, own steps: s → activation (× ours)", *heads]]
     for build in (pocketvgg,) if short else (pocketvgg, vgg16):
         for layer in LAYERS[1:]:
             results = {
