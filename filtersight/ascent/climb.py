@@ -70,6 +70,11 @@ def frames(
             yield images.copy(), np.empty((0, len(filters)), np.float32)
 
 
+def sees_little(layer: Layer, size: Size) -> bool:
+    """Whether a layer sees no more than a quarter of an image's side: to it, any place is alike."""
+    return layer.gives_maps and layer.field <= min(sides(size)) // 4
+
+
 def clear_frames(
     layer: Layer,
     filters: list[int],
@@ -82,8 +87,7 @@ def clear_frames(
     """`frames` of the recipe "clear", which ends after `stop` steps, in the precision of the recipe."""
     (height, width), is_class = sides(recipe.size), not layer.gives_maps
     half = height // 2
-    # What sees more than a quarter of the image's side would show the tile four times.
-    texture = not is_class and layer.field <= min(height, width) // 4
+    texture = sees_little(layer, recipe.size)  # anything else would show the tile four times
     coarse = recipe.coarse and texture and height == width == 2 * half >= 2 * SMALLEST_TILE
     coarse = coarse and layer.fits(half)
     climber = functools.partial(climber_of, layer, recipe.precision)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from filtersight.ascent.climb import Start, climb, judge
+from filtersight.ascent.climb import Start, climb, judge, sees_little
 from filtersight.ascent.objective import dead_end
 from filtersight.ascent.waves import random_spectrum, to_spectra
 from filtersight.basics.checks import Size, sides
@@ -81,7 +81,7 @@ def real_answers(layer: Layer, recipe: Recipe, every: bool = False) -> np.ndarra
         height, width = images.shape[1:3]
         middle = height // 2, width // 2
         dear = not every and FEWEST * cost(layer, (height, width)) > ENOUGH
-        if dear and layer.field <= min(height, width) // 4 and layer.fits(*middle):
+        if dear and sees_little(layer, (height, width)) and layer.fits(*middle):
             down, right = height // 4, width // 4
             images = images[:, down : down + middle[0], right : right + middle[1]]
         found = layer.activations(images)
