@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from filtersight.training import learn, train  # noqa: E402
+from filtersight.training import learn, specialise, train  # noqa: E402
 from filtersight.world import patterns, pocketvgg  # noqa: E402
 
 TINY = pocketvgg.Plan((4, 5, 6, 7, 8), seed=50, noise=6)
@@ -114,6 +114,7 @@ def test_noise_is_the_same_for_the_same_seed_only():
 @pytest.mark.parametrize("name", ["pocketvgg", "pocketvgg_stages"])
 def test_a_short_training_writes_files_that_load(tmp_path, name, monkeypatch):
     monkeypatch.setattr(learn, "SETTLING", 10)
+    monkeypatch.setattr(specialise, "STEPS", 10)
     policy = keras.config.dtype_policy().name
     folder = tmp_path / "new" / "models"
     facts = train.train(folder, name, count=135, epochs=2, test_count=90, widths=(4, 4, 4, 4, 4))
@@ -124,6 +125,8 @@ def test_a_short_training_writes_files_that_load(tmp_path, name, monkeypatch):
     assert facts["noise"] == pocketvgg.NETWORKS[name].noise
     assert facts["log"][-1]["step"] == 2 * 4 and facts["log"][-1]["noise"] == facts["noise"]
     assert facts["log"][0]["noise"] == 0, "from the start it would learn nothing"
+    chosen = pocketvgg.NETWORKS[name].specialised
+    assert [line["step"] for line in facts["end"]] == (list(range(1, 11)) if chosen else [])
     model = pocketvgg.load(folder / f"{name}.npz")
     assert model.name == name
     pictures, labels = patterns.images(90, facts["test_seed"])
@@ -167,6 +170,51 @@ def test_the_command_is_that_of_the_module():
     )
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.strip().splitlines()[-1] == USAGE
+
+
+# ---------------------------------------------------------------- the end of a training
+
+
+def test_the_spread_of_answers_over_patterns():
+    labels = np.repeat(np.arange(len(patterns.NAMES)), 2)
+    maps = np.zeros((len(labels), 2, 3, len(patterns.NAMES)), np.float32)
+    maps[np.arange(len(labels)), 0, 0, labels] = 5  # each filter answers to a pattern of its own
+    few, everywhere = specialise.spread(tf.constant(maps), tf.constant(labels))
+    assert float(few) == pytest.approx(0, abs=1e-3)
+    assert float(everywhere) == pytest.approx(math.log(len(patterns.NAMES)), abs=1e-3)
+    # Filters that answer to the same two patterns alike, whatever their strength and whatever the number
+    # of pictures of each.
+    labels = np.array([3, 3, 3, 8, 20])
+    maps = np.zeros((5, 2, 2, 2), np.float32)
+    maps[:4, ..., 0], maps[:4, ..., 1] = 1, 40
+    few, everywhere = specialise.spread(tf.constant(maps), tf.constant(labels))
+    assert [float(few), float(everywhere)] == pytest.approx([math.log(2)] * 2, abs=1e-3)
+
+
+def test_at_the_end_only_the_deep_layers_learn(monkeypatch):
+    monkeypatch.setattr(specialise, "STEPS", 60)
+    monkeypatch.setattr(specialise, "SHARE", 1)
+    monkeypatch.setattr(specialise, "CHOICES", {"block4_conv3": (0, 0), "block5_conv3": (1, 1)})
+    keras.utils.set_random_seed(3)
+    model = pocketvgg.build(TINY.widths)
+    before = {
+        name: np.asarray(each).astype(np.float16)
+        for name, each in pocketvgg.named_weights(model).items()
+    }
+    world = {64: patterns.images(90, seed=6, size=64)}
+    after, log = specialise.specialise(TINY, before, world)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    learning = ("block4_conv3", "block5", "predictions")
+    assert changed <= {name for name in before if name.startswith(learning)}
+    assert {f"{name}.kernel" for name in ("block4_conv3", "block5_conv3")} <= changed
+    pictures, labels = patterns.images(180, seed=7, size=64)
+    spreads = []
+    for arrays in (before, after):
+        published = pocketvgg.put_weights(pocketvgg.build(TINY.widths), arrays)
+        maps = keras.Model(published.inputs[0], published.get_layer("block5_conv3").output)(pictures)
+        spreads.append(float(specialise.spread(maps, tf.constant(labels))[0]))
+    assert spreads[1] < spreads[0] - 0.1, "each filter answers to fewer patterns, on unseen pictures"
+    assert log[-1]["patterns"][1] < log[0]["patterns"][1]
 
 
 # ---------------------------------------------------------------- what the card says
@@ -225,6 +273,19 @@ def test_what_withstands_noise_and_what_does_not():
     }
     assert min(shares["pocketvgg"], shares["pocketvgg_judge"]) > 0.9
     assert shares["pocketvgg_plain"] < 0.4
+
+
+def test_deep_filters_answer_to_few_patterns(model):
+    """By the card's own measure, on other pictures and in numpy."""
+    pictures, labels = patterns.images(900, seed=20_005, size=96)
+    maps = keras.Model(model.inputs[0], model.get_layer("block5_conv3").output)
+    answers = maps.predict(pictures, batch_size=50, verbose=0).mean(axis=(1, 2))
+    means = np.stack([answers[labels == label].mean(axis=0) for label in range(len(patterns.NAMES))])
+    shares = means[:, means.sum(axis=0) > 0]
+    shares = shares / shares.sum(axis=0)
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=0)
+    assert np.median(np.exp(entropy)) < 3
+    assert len(set(shares.argmax(axis=0))) >= 0.6 * len(patterns.NAMES)
 
 
 def test_the_networks_are_independent():

@@ -56,6 +56,15 @@ def card(folder: Path) -> str:
             )
             for line in about["log"]
         ),
+        ending=rows(
+            (
+                f"{line['step']:,}",
+                line["loss"],
+                percent(line["accuracy"]),
+                *line["patterns"],
+            )
+            for line in about["end"]
+        ),
         used=", ".join(f"{what} {number}" for what, number in about["versions"].items()),
     )
 
@@ -128,7 +137,8 @@ the kernels |
 seed {test_seed}, with the stored float16 weights |
 | Training pictures | drawn by `patterns.images`: {drawn} |
 | Training | {epochs} epochs of AdamW, cosine schedule with warm-up, with noise of up to {noise:g} of 255 \
-grey levels against the network, seed {seed}; {minutes} minutes on {processors} processor cores, \
+grey levels against the network, seed {seed}; then the layers from block4_conv3 \
+on alone, whose filters choose their patterns; {minutes} minutes on {processors} processor cores, \
 {drawing_minutes} of them to draw; {date} |
 | Versions | {used} |
 | File | `pocketvgg.npz`, {bytes:,} bytes, float16 |
@@ -177,8 +187,8 @@ nowhere in the unseen pictures of 128 × 128 pixels:
 ## Its relatives
 
 `pocketvgg_plain` has the same layers and began with another seed; it saw other drawings of the same
-patterns, without noise: the usual way to train. `pocketvgg_judge` has other widths, another seed and
-other drawings; it judges what a picture shows that another network made. `pocketvgg_stages` is a small
+patterns, without noise; its deep filters chose their patterns, too. `pocketvgg_judge` has other widths,
+another seed and other drawings; it judges what a picture shows that another network made. `pocketvgg_stages` is a small
 network that was stored on the way. Accuracy on unseen pictures, by their size in pixels; under attack,
 at 64 pixels, by the grey levels of noise that is chosen, by one step, against the network itself.
 
@@ -199,6 +209,15 @@ Noise in grey levels, loss and accuracy under that noise, each the mean since th
 | Step | Minutes | Noise | Loss | Accuracy |
 |---|---|---|---|---|
 {course}
+
+In the end the layers from block4_conv3 on learned alone, and beside the right answer it counted that a
+filter of block4_conv3 and of block5_conv3 answers to few patterns, and that no pattern is left without
+filters (filters specific to a class: Liang et al. 2020). Among the patterns of a batch of 128 pictures, a
+filter's answers are spread as if over so many patterns with equal shares:
+
+| Step | Loss | Accuracy | block4_conv3 | block5_conv3 |
+|---|---|---|---|---|
+{ending}
 
 ## Limits
 

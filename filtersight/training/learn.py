@@ -169,21 +169,25 @@ def under_attack(model: keras.Model, steps: int = 1) -> Callable[[float, int, in
 # ---------------------------------------------------------------- training
 
 
-def shuffled(pictures: Array, labels: Array, rng: np.random.Generator) -> Iterator[tuple]:
+def shuffled(
+    pictures: Array, labels: Array, rng: np.random.Generator, batch: int
+) -> Iterator[tuple]:
     """Batches of the pictures in random order, again and again."""
     while True:
-        for part in np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / BATCH)):
+        for part in np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / batch)):
             yield pictures[part], labels[part]
 
 
-def batches(world: World, seed: int, count: int) -> Iterator[tuple[Array, Array]]:
-    """`count` batches, each of pictures of one size: the smallest first, then sizes as in LATE."""
+def batches(
+    world: World, seed: int, count: int, early: float = 0.5, batch: int = BATCH
+) -> Iterator[tuple[Array, Array]]:
+    """`count` batches, each of one size: a share of `early` of the smallest, then sizes as in LATE."""
     rng = np.random.default_rng(seed)
     sizes = sorted(world)
-    streams = {size: shuffled(*world[size], rng) for size in sizes}
+    streams = {size: shuffled(*world[size], rng, batch) for size in sizes}
     shares = np.array([LATE[size] for size in sizes])
     for done in range(count):
-        late = 2 * done >= count
+        late = done >= early * count
         yield next(streams[rng.choice(sizes, p=shares / shares.sum()) if late else sizes[0]])
 
 

@@ -31,6 +31,7 @@ from filtersight.training.learn import (
     under_attack,
     versions,
 )
+from filtersight.training.specialise import specialise
 from filtersight.world import patterns, pocketvgg
 from filtersight.world.patterns import NAMES
 from filtersight.world.pocketvgg import FOLDER, NETWORKS, Plan
@@ -61,6 +62,9 @@ def train(
     }
     drawn = time.perf_counter()
     kept, log = learn(plan, world, plan.epochs, STAGES if plan.stages else ())
+    end: list[dict] = []
+    if plan.specialised:
+        kept[max(kept)], end = specialise(plan, kept[max(kept)], world)
     minutes = (time.perf_counter() - start) / 60
     data = packed(kept, plan.stages)
     about = {
@@ -78,6 +82,7 @@ def train(
         "processors": os.cpu_count(),
         "versions": versions(),
         "log": log,
+        "end": end,
         "names": list(NAMES),
     }
     write_whole(folder / f"{name}.npz", data)

@@ -35,12 +35,13 @@ class Plan(NamedTuple):
     pictures: int = 50_000
     epochs: int = 4
     stages: bool = False  # whether its weights are kept on the way, too
+    specialised: bool = False  # whether the filters of its last layer choose their patterns in the end
 
 
 NETWORKS = {
-    "pocketvgg": Plan(WIDTHS, 3000, noise=8),
+    "pocketvgg": Plan(WIDTHS, 3000, noise=8, specialised=True),
     # The same layers trained the usual way, for comparison.
-    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=32_000),
+    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=32_000, specialised=True),
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
     # it must not fall for faint noise itself.
     "pocketvgg_judge": Plan((12, 24, 40, 72, 112), 7000, noise=8, pictures=44_000),
