@@ -501,8 +501,10 @@ def test_early_steps_on_a_tile_reach_more_in_the_same_time(model):
 
 def test_pictures_excite_their_filters_more_than_the_world_does(model):
     images, _ = patterns.images(300, seed=77, size=128)
-    # Some of block 2 want an even colour, or more contrast than any climb finds.
-    for layer, step, share in (("block2_conv1", 3, 0.8), ("block4_conv3", 6, 0.9)):
+    # Some of block 2 want an even colour, or more contrast than any climb finds; filters that chose
+    # their patterns answer strongly to some drawings of these.
+    layers = (("block2_conv1", 3, 0.8), ("block4_conv2", 3, 0.9), ("block4_conv3", 3, 0.8))
+    for layer, step, share in layers:
         best = helpers.activations(model, layer, images).max(axis=0)
         numbers = [int(number) for number in np.flatnonzero(best)][::step]
         pictures = helpers.visualize(model, layer, numbers)
@@ -645,7 +647,8 @@ def test_a_picture_below_the_real_images_is_made_better(model):
         else:
             weak += 1
             assert new.activation >= old.activation
-            assert new.status == "rescued" and "after a start" in new.reason
+            assert new.status == "rescued"
+            assert "after a start" in new.reason or "which is a real image" in new.reason
             assert new.activation > 0.9 * best[new.filter]
     assert weak >= 3
 

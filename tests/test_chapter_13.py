@@ -134,7 +134,9 @@ def test_what_is_said_of_the_two_networks(taught, model):
         medians[name] = [np.median(taught["judged"](*pair)) for pair in pairs]
     for trained, without, by_chance in medians.values():
         assert trained > without + 0.2 and abs(by_chance) < 0.1
-    assert medians["block5_conv3"][0] < medians["block1_conv2"][0] - 0.1
+    # Least clearly in block 1, most clearly in block 5.
+    gains = [trained - without for trained, without, _ in medians.values()]
+    assert gains == sorted(gains)
 
 
 # ---------------------------------------------------------------- docs/scale.md

@@ -242,7 +242,7 @@ def test_what_scores_mean_comes_from_their_module(folder):
     meanings = data_of(folder)["meanings"]
     assert set(meanings) == {"activation", "rank", "robustness", "fine", "verdict", "preferred"}
     assert meanings["preferred"] == (
-        "The three patterns whose real images excite the filter most on average, best first."
+        "The patterns, at most three, whose real images excite the filter most on average, best first."
     )
     assert all(text.endswith(".") and "\n" not in text for text in meanings.values())
 

@@ -137,6 +137,19 @@ def test_the_judge_and_the_preferred_patterns(model, pictures, table, real):
         assert score.verdict in str(score) and score.preferred[0] in str(score)
 
 
+def test_what_excites_a_filter_least_is_not_preferred():
+    answers, labels = np.zeros((6, 3), np.float32), np.array([0, 0, 7, 7, 9, 9])
+    answers[2:4, 0] = 1, 3  # filter 0 answers to pattern 7 alone, filter 1 to 9 and less to 0
+    answers[[0, 5], 1] = 1, 4
+    real = scores.Reality(np.zeros((6, 8, 8, 3), np.uint8), answers, labels)
+    real = real._replace(
+        answers=np.concatenate([answers, np.zeros((42, 3), np.float32)]),
+        labels=np.concatenate([labels, [k for k in range(45) if k not in (0, 7, 9)]]),
+    )
+    names = patterns.NAMES
+    assert [scores.preferred(real, n) for n in range(3)] == [(names[7],), (names[9], names[0]), ()]
+
+
 def test_a_network_that_knows_no_patterns_is_scored_without_a_judge():
     network = small_network()
     picture = helpers.visualize(network, "two", [1], steps=4, size=32, rescue=False)[0]

@@ -211,9 +211,13 @@ def test_at_the_end_only_the_deep_layers_learn(monkeypatch):
     spreads = []
     for arrays in (before, after):
         published = pocketvgg.put_weights(pocketvgg.build(TINY.widths), arrays)
-        maps = keras.Model(published.inputs[0], published.get_layer("block5_conv3").output)(pictures)
+        maps = keras.Model(published.inputs[0], published.get_layer("block5_conv3").output)(
+            pictures
+        )
         spreads.append(float(specialise.spread(maps, tf.constant(labels))[0]))
-    assert spreads[1] < spreads[0] - 0.1, "each filter answers to fewer patterns, on unseen pictures"
+    assert spreads[1] < spreads[0] - 0.1, (
+        "each filter answers to fewer patterns, on unseen pictures"
+    )
     assert log[-1]["patterns"][1] < log[0]["patterns"][1]
 
 
@@ -280,7 +284,9 @@ def test_deep_filters_answer_to_few_patterns(model):
     pictures, labels = patterns.images(900, seed=20_005, size=96)
     maps = keras.Model(model.inputs[0], model.get_layer("block5_conv3").output)
     answers = maps.predict(pictures, batch_size=50, verbose=0).mean(axis=(1, 2))
-    means = np.stack([answers[labels == label].mean(axis=0) for label in range(len(patterns.NAMES))])
+    means = np.stack(
+        [answers[labels == label].mean(axis=0) for label in range(len(patterns.NAMES))]
+    )
     shares = means[:, means.sum(axis=0) > 0]
     shares = shares / shares.sum(axis=0)
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=0)

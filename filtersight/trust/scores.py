@@ -71,12 +71,12 @@ class Scores:
     )
     # None without a judge.
     preferred: tuple[str, ...] = meaning(
-        "The three patterns whose real images excite the filter most on average, best first."
+        "The patterns, at most three, whose real images excite the filter most on average, best first."
     )
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the judge's verdict is one of the three preferred patterns."""
+        """Whether the judge's verdict is one of the preferred patterns."""
         return None if self.verdict is None else self.verdict in self.preferred
 
     def __str__(self) -> str:
@@ -91,9 +91,7 @@ class Scores:
             f"{two_digits(self.fine)} × the fine waves of real images"
         )
         if self.verdict is not None:
-            text += (
-                f"; the judge sees {self.verdict}, the filter prefers {', '.join(self.preferred)}"
-            )
+            text += f"; the judge sees {self.verdict}, the filter prefers {', '.join(self.preferred) or 'none'}"
         return text
 
     __repr__ = __str__
@@ -153,14 +151,18 @@ def knows_patterns(model: keras.Model) -> bool:
 
 
 def preferred(real: Reality, number: int, count: int = 3) -> tuple[str, ...]:
-    """The patterns whose images excite filter `number` most on average, best first."""
+    """The patterns whose images excite filter `number` most on average, best first, `count` at most.
+
+    Those that excite it least of all are none of them, even if there are no others.
+    """
     if real.labels is None:
         return ()
     answers = np.ma.masked_invalid(real.answers[:, number])
     means = [
         np.ma.filled(answers[real.labels == label].mean(), -np.inf) for label in range(len(NAMES))
     ]
-    return tuple(NAMES[label] for label in np.argsort(means)[::-1][:count])
+    best = np.argsort(means)[::-1][:count]
+    return tuple(NAMES[label] for label in best if means[label] > min(means))
 
 
 def fine_share(images: np.ndarray) -> np.ndarray:
