@@ -191,13 +191,21 @@ def batches(
         yield next(streams[rng.choice(sizes, p=shares / shares.sum()) if late else sizes[0]])
 
 
+def adamw(
+    weights: Sequence[keras.Variable], steps: int, first: float, rate: float, decay: float
+) -> keras.optimizers.Optimizer:
+    """AdamW; its learning rate rises from `first` to `rate` in a tenth of the steps and falls as a cosine."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        first, steps, warmup_target=rate, warmup_steps=max(1, steps // 10)
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
+    optimizer.build(weights)
+    return optimizer
+
+
 def trainer(model: keras.Model, steps: int, seed: int) -> Callable:
     """A graph that takes one step of AdamW: (images, labels, noise) to (loss, accuracy under noise)."""
-    rate = keras.optimizers.schedules.CosineDecay(
-        1e-4, steps, warmup_target=RATE, warmup_steps=max(1, steps // 10)
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=DECAY)
-    optimizer.build(model.trainable_variables)
+    optimizer = adamw(model.trainable_variables, steps, 1e-4, RATE, DECAY)
     chance = keras.random.SeedGenerator(seed)
 
     def still(images: tf.Tensor) -> tf.Tensor:

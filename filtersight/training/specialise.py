@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from filtersight.training.learn import Array, World, attacked, batches, logits
+from filtersight.training.learn import Array, World, adamw, attacked, batches, logits
 from filtersight.world import pocketvgg
 from filtersight.world.patterns import NAMES
 from filtersight.world.pocketvgg import Plan
@@ -125,11 +125,7 @@ def specialise(
 def trainer(upper: keras.Model, last: keras.layers.Dense):
     """A graph that takes one step: (maps, labels, ramp) to loss, accuracy, and patterns to a filter by layer."""
     weights = [*upper.trainable_variables, *last.trainable_variables]
-    rate = keras.optimizers.schedules.CosineDecay(
-        1e-5, STEPS, warmup_target=RATE, warmup_steps=max(1, STEPS // 10)
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=DECAY)
-    optimizer.build(weights)
+    optimizer = adamw(weights, STEPS, 1e-5, RATE, DECAY)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def step(maps, labels, ramp):
