@@ -35,9 +35,7 @@ class Plan(NamedTuple):
     pictures: int = 50_000
     epochs: int = 4
     stages: bool = False  # whether its weights are kept on the way, too
-    specialised: bool = (
-        False  # whether the filters of its last layer choose their patterns in the end
-    )
+    specialised: bool = False  # whether deep filters choose their patterns in the end
 
 
 NETWORKS = {
