@@ -33,6 +33,8 @@ def card(folder: Path) -> str:
     stages = abouts.get("pocketvgg_stages", about)["accuracy_by_step"]
     return CARD.format(
         **about,
+        more=about["end"][-1]["step"] if about["end"] else 0,
+        stronger=about["end"][-1]["noise"] if about["end"] else about["noise"],
         rows=table_of_patterns(about),
         relatives=table_of_relatives(abouts),
         patterns=len(about["names"]),
@@ -59,6 +61,7 @@ def card(folder: Path) -> str:
         ending=rows(
             (
                 f"{line['step']:,}",
+                line["noise"],
                 line["loss"],
                 percent(line["accuracy"]),
                 *line["patterns"],
@@ -137,8 +140,8 @@ the kernels |
 seed {test_seed}, with the stored float16 weights |
 | Training pictures | drawn by `patterns.images`: {drawn} |
 | Training | {epochs} epochs of AdamW, cosine schedule with warm-up, with noise of up to {noise:g} of 255 \
-grey levels against the network, seed {seed}; then the layers from block4_conv3 \
-on alone, whose filters choose their patterns; {minutes} minutes on {processors} processor cores, \
+grey levels against the network, seed {seed}; then {more:,} steps more with up to {stronger:g}, while deep \
+filters get patterns of their own; {minutes} minutes on {processors} processor cores, \
 {drawing_minutes} of them to draw; {date} |
 | Versions | {used} |
 | File | `pocketvgg.npz`, {bytes:,} bytes, float16 |
@@ -155,7 +158,7 @@ print([patterns.NAMES[guess] for guess in model.predict(pictures).argmax(axis=1)
 
 ## How much it withstands
 
-At every step of its training the pictures carried noise that does the most harm: one step along the
+After a first part without, the pictures of its training carried noise that does the most harm: one step along the
 sign of the gradient, from a random start (Goodfellow, Shlens and Szegedy 2015; Wong, Rice and Kolter
 2020). A network that withstands it has to look at shapes instead of specks. The share of unseen
 pictures that it names rightly: as drawn; with noise of 8 grey levels by one such step; and by ten
@@ -187,7 +190,7 @@ nowhere in the unseen pictures of 128 × 128 pixels:
 ## Its relatives
 
 `pocketvgg_plain` has the same layers and began with another seed; it saw other drawings of the same
-patterns, without noise; its deep filters chose their patterns, too. `pocketvgg_judge` has other widths,
+patterns, without noise; its deep filters got patterns of their own, too. `pocketvgg_judge` has other widths,
 another seed and other drawings; it judges what a picture shows that another network made. `pocketvgg_stages` is a small
 network that was stored on the way. Accuracy on unseen pictures, by their size in pixels; under attack,
 at 64 pixels, by the grey levels of noise that is chosen, by one step, against the network itself.
@@ -204,19 +207,22 @@ at 64 pixels, by the grey levels of noise that is chosen, by one step, against t
 
 ## The log of the training
 
-Noise in grey levels, loss and accuracy under that noise, each the mean since the line before.
+The noise at that step, in grey levels; loss and accuracy under noise, the mean since the line before.
 
 | Step | Minutes | Noise | Loss | Accuracy |
 |---|---|---|---|---|
 {course}
 
-In the end the layers from block4_conv3 on learned alone, and beside the right answer it counted that a
-filter of block4_conv3 and of block5_conv3 answers to few patterns, and that no pattern is left without
-filters (filters specific to a class: Liang et al. 2020). Among the patterns of a batch of 128 pictures, a
-filter's answers are spread as if over so many patterns with equal shares:
+In the end the noise was stronger (three quarters of the pictures had as much as the table says, the others
+less), and beside the right answer three things counted: that each filter of block4_conv3 answers to few
+patterns, that together they answer to all of them, and that each filter of block5_conv3 answers to a pattern
+that it was assigned, where possible the one that it preferred (filters specific to a class: Liang et al. 2020).
+Under block4_conv3: a filter's answers to a batch of 64 pictures are spread as if over so many patterns with
+equal shares. Under block5_conv3: among filters of different patterns, one of each, the right one gives one part
+in so many of the answers to a picture (geometric mean; 1 is perfect, {patterns} no preference).
 
-| Step | Loss | Accuracy | block4_conv3 | block5_conv3 |
-|---|---|---|---|---|
+| Step | Noise | Loss | Accuracy | block4_conv3 | block5_conv3 |
+|---|---|---|---|---|---|
 {ending}
 
 ## Limits

@@ -29,9 +29,6 @@ tf.get_logger().setLevel("ERROR")
 
 Array = np.ndarray
 World = dict[int, tuple[Array, Array]]  # pictures and labels by size in pixels
-Logits = Callable[
-    [tf.Tensor], tf.Tensor
-]  # images (n, height, width, 3) to values before the softmax
 
 SHARES = {64: 0.5, 96: 0.25, 128: 0.25}  # of the training pictures, by their size in pixels
 # Large pictures are slow, and matter once the small ones are known: the first half of the batches is
@@ -97,8 +94,11 @@ def folded(model: keras.Model) -> dict[str, Array]:
     return {name: array.astype(np.float16) for name, array in arrays.items()}
 
 
-def logits(model: keras.Model) -> Logits:
-    """A published network up to the values before its softmax, whose gradient never runs dry."""
+def logits(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A published network up to the values before its softmax, whose gradient never runs dry.
+
+    From images (n, height, width, 3) to (n, patterns).
+    """
     features, last = keras.Model(model.inputs[0], model.layers[-2].output), model.layers[-1]
     return lambda images: features(images, training=False) @ last.kernel + last.bias
 
@@ -106,18 +106,23 @@ def logits(model: keras.Model) -> Logits:
 # ---------------------------------------------------------------- noise against the network
 
 
+def cross_entropy(answers: tf.Tensor, labels: Array | tf.Tensor) -> tf.Tensor:
+    """How wrong the values before the softmax are, (n, patterns), for each picture: (n,), in nats."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
+
+
 def attacked(
-    network: Logits,
+    loss: Callable[[tf.Tensor], tf.Tensor],
     images: Array | tf.Tensor,
-    labels: Array | tf.Tensor,
     noise: float | tf.Tensor,
     seed: keras.random.SeedGenerator,
     steps: int = 1,
 ) -> tf.Tensor:
-    """The images, (n, height, width, 3) 0 to 255, with noise that is chosen against the network: float32.
+    """The images, (n, height, width, 3) 0 to 255, with noise that raises their loss: float32.
 
-    At most `noise` grey levels, from a random start (Wong, Rice and Kolter 2020), by one step along the
-    sign of the gradient of the loss, or by more and smaller ones (Madry et al. 2018).
+    `loss` takes such images and gives (n,) or one number. `noise`: grey levels at most, one number or
+    (n, 1, 1, 1); from a random start (Wong, Rice and Kolter 2020), by one step along the sign of the
+    gradient of the loss, or by more and smaller ones (Madry et al. 2018).
     """
     images = tf.cast(images, tf.float32)
     stride = 1.25 * noise if steps == 1 else 2.5 * noise / steps
@@ -126,9 +131,8 @@ def attacked(
     def worse(number, added):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(added)
-            answers = network(tf.clip_by_value(images + added, 0, 255))
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
-        step = stride * tf.sign(tape.gradient(loss, added))
+            value = loss(tf.clip_by_value(images + added, 0, 255))
+        step = stride * tf.sign(tape.gradient(value, added))
         return number + 1, tf.clip_by_value(added + step, -noise, noise)
 
     # A loop in the graph, which is built as fast for many steps as for one.
@@ -144,7 +148,9 @@ def under_attack(model: keras.Model, steps: int = 1) -> Callable[[float, int, in
     """
     network, chance = logits(model), keras.random.SeedGenerator(0)
     attack = tf.function(
-        lambda some, names, noise: attacked(network, some, names, noise, chance, steps),
+        lambda some, names, noise: attacked(
+            lambda images: cross_entropy(network(images), names), some, noise, chance, steps
+        ),
         autograph=False,
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.uint8),
@@ -169,22 +175,20 @@ def under_attack(model: keras.Model, steps: int = 1) -> Callable[[float, int, in
 # ---------------------------------------------------------------- training
 
 
-def shuffled(
-    pictures: Array, labels: Array, rng: np.random.Generator, batch: int
-) -> Iterator[tuple]:
+def shuffled(pictures: Array, labels: Array, rng: np.random.Generator) -> Iterator[tuple]:
     """Batches of the pictures in random order, again and again."""
     while True:
-        for part in np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / batch)):
+        for part in np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / BATCH)):
             yield pictures[part], labels[part]
 
 
 def batches(
-    world: World, seed: int, count: int, early: float = 0.5, batch: int = BATCH
+    world: World, seed: int, count: int, early: float = 0.5
 ) -> Iterator[tuple[Array, Array]]:
     """`count` batches, each of one size: a share of `early` of the smallest, then sizes as in LATE."""
     rng = np.random.default_rng(seed)
     sizes = sorted(world)
-    streams = {size: shuffled(*world[size], rng, batch) for size in sizes}
+    streams = {size: shuffled(*world[size], rng) for size in sizes}
     shares = np.array([LATE[size] for size in sizes])
     for done in range(count):
         late = done >= early * count
@@ -192,15 +196,32 @@ def batches(
 
 
 def adamw(
-    weights: Sequence[keras.Variable], steps: int, first: float, rate: float, decay: float
+    weights: Sequence[keras.Variable],
+    steps: int,
+    first: float,
+    rate: float,
+    decay: float,
+    longest: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    """AdamW; its learning rate rises from `first` to `rate` in a tenth of the steps and falls as a cosine."""
+    """AdamW; its learning rate rises from `first` to `rate` in a tenth of the steps and falls as a cosine.
+
+    The gradient, over all weights together, is scaled down to the norm `longest` at most.
+    """
     schedule = keras.optimizers.schedules.CosineDecay(
         first, steps, warmup_target=rate, warmup_steps=max(1, steps // 10)
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=longest)
     optimizer.build(weights)
     return optimizer
+
+
+def colours_swapped(images: tf.Tensor, chance: keras.random.SeedGenerator) -> tf.Tensor:
+    """The images as float32, (n, height, width, 3), with their channels in a random order, one for all.
+
+    In the drawings all colours are as likely in one channel as in another.
+    """
+    order = keras.random.shuffle(tf.range(3), seed=chance)
+    return tf.gather(tf.cast(images, tf.float32), order, axis=-1)
 
 
 def trainer(model: keras.Model, steps: int, seed: int) -> Callable:
@@ -208,23 +229,16 @@ def trainer(model: keras.Model, steps: int, seed: int) -> Callable:
     optimizer = adamw(model.trainable_variables, steps, 1e-4, RATE, DECAY)
     chance = keras.random.SeedGenerator(seed)
 
-    def still(images: tf.Tensor) -> tf.Tensor:
-        return model(images, training=False)
-
     @tf.function(autograph=False, reduce_retracing=True)
     def step(images, labels, noise):
-        # All colours are as likely in one channel as in another, so a picture may swap them.
-        order = keras.random.shuffle(tf.range(3), seed=chance)
-        images = tf.gather(tf.cast(images, tf.float32), order, axis=-1)
-        images = tf.cond(
-            noise > 0,
-            lambda: attacked(still, images, labels, noise, chance),
-            lambda: images,
-        )
+        def still(some: tf.Tensor) -> tf.Tensor:
+            return cross_entropy(model(some, training=False), labels)
+
+        images = colours_swapped(images, chance)
+        images = tf.cond(noise > 0, lambda: attacked(still, images, noise, chance), lambda: images)
         with tf.GradientTape() as tape:
             answers = model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_mean(cross_entropy(answers, labels))
         optimizer.apply_gradients(
             zip(
                 tape.gradient(loss, model.trainable_variables),

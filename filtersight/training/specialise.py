@@ -1,90 +1,154 @@
-"""The end of a training: the filters of two deep layers choose the patterns that they answer to.
+"""The end of a training: deep filters that answer to few patterns, under stronger noise if there was any.
 
 A filter learns what helps to tell the patterns apart, and that may be something that half of them have in
-common: then its picture shows what nobody can name. So the last layers learn on, and beside the right
-answer it counts how few patterns each filter answers to, and that no pattern is left without filters.
-Filters that are trained to be specific to a class: Liang et al. (2020). The layers before stay as they are.
+common: then its picture shows what nobody can name. So the network learns on, and beside the right answer
+it counts that each filter of block4_conv3 answers to few patterns, and together they to all; and each filter
+of block5_conv3 is assigned a pattern, where possible the one that it prefers, to pictures of which it is to
+answer more than the filters of other patterns do. Filters that are trained to be specific to a class: Liang
+et al. (2020). The noise is chosen against all of this, so that what a filter answers to withstands it, too.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from filtersight.training.learn import Array, World, adamw, attacked, batches, logits
+from filtersight.training.learn import (
+    Array,
+    World,
+    adamw,
+    attacked,
+    batches,
+    colours_swapped,
+    cross_entropy,
+)
 from filtersight.world import pocketvgg
 from filtersight.world.patterns import NAMES
 from filtersight.world.pocketvgg import Plan
 
-# Layers whose filters choose, in order; the first of them is the first that learns on. How much it counts
-# that a filter answers to few patterns, and that all patterns have filters.
-CHOICES = {"block4_conv3": (0.06, 0.3), "block5_conv3": (0.2, 0.6)}
-RAMP = 0.3  # of the steps, until the choice counts that much
-STEPS, BATCH = 1_000, 128
+CHOOSING, ASSIGNED = "block4_conv3", "block5_conv3"
+# How much it counts that a CHOOSING filter answers to few patterns, that together they answer to all, and
+# that an ASSIGNED filter answers to its pattern.
+FEW, EVERYWHERE, OWN = 0.06, 0.3, 0.3
+RAMP = 0.3  # of the steps, until these count that much and the noise is that strong
+STEPS, EARLY = 900, 0.35  # steps; the share of them, at first, with the smallest pictures only
 RATE, DECAY = 1e-3, 0.3  # the highest learning rate; weight decay, in parts of the learning rate
-SHARE = 0.5  # of the training pictures
+LONGEST = 1.0  # the norm of the gradient, at most: some batches would throw the weights far off
+STRONGER = 1.5  # times the noise of the training, at most
+WHOLE = 0.75  # the share of the pictures that get all of the noise, the others less
+LOOKED_AT = 900  # pictures that say which pattern a filter prefers
 
 
-def spread(maps: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How the answers of filters spread over patterns, for maps (n, height, width, filters), in nats.
+def shares(maps: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """How each filter's answers spread over the patterns: (patterns, filters), 0 to 1.
 
-    A filter answers to a pattern with the mean of its maps. Returns the entropy of these answers, the mean
-    over the filters, 0 if each answers to one pattern only; and the entropy of the patterns' mean shares in
-    all filters, the logarithm of the number of patterns if these share the filters equally.
+    A filter answers to a pattern with the mean of its maps, (n, height, width, filters). Its shares add up
+    to 1, or to 0 if it is silent.
     """
     pattern = tf.one_hot(labels, len(NAMES))
     answers = tf.matmul(pattern, tf.reduce_mean(maps, axis=(1, 2)), transpose_a=True)
     answers /= tf.maximum(tf.reduce_sum(pattern, axis=0), 1)[:, None]
-    shares = answers / (tf.reduce_sum(answers, axis=0) + 1e-6)  # (patterns, filters)
-
-    def entropy(share: tf.Tensor) -> tf.Tensor:
-        return -tf.reduce_sum(share * tf.math.log(share + 1e-9), axis=0)
-
-    return tf.reduce_mean(entropy(shares)), entropy(tf.reduce_mean(shares, axis=1))
+    return answers / (tf.reduce_sum(answers, axis=0) + 1e-6)
 
 
-def parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """The network before the first of CHOICES, and from there to their maps and the mean over the last maps."""
-    first = model.layers.index(model.get_layer(next(iter(CHOICES))))
-    before, maps = model.layers[first - 1].output, {}
-    x = inputs = keras.Input(before.shape[1:])
-    for layer in model.layers[first:-1]:
-        x = maps[layer.name] = layer(x)
-    return keras.Model(model.inputs[0], before), keras.Model(
-        inputs, [*(maps[name] for name in CHOICES), x]
+def spread(share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How wide `shares` spread, in nats.
+
+    Returns the mean entropy of a filter's shares, 0 if each answers to one pattern only or is silent; and
+    the entropy of the mean shares, the logarithm of the number of patterns if these share the filters
+    equally.
+    """
+
+    def entropy(part: tf.Tensor) -> tf.Tensor:
+        return -tf.reduce_sum(part * tf.math.log(part + 1e-9), axis=0)
+
+    return tf.reduce_mean(entropy(share)), entropy(tf.reduce_mean(share, axis=1))
+
+
+def assignment(share: Array) -> Array:
+    """The filters that are assigned to each pattern, (patterns, k) int, by their `shares`.
+
+    The highest shares choose first, but the numbers of filters differ by 1 at most, so a filter may not get
+    the pattern that it prefers. k is the most that a pattern has: rows that have fewer repeat their first
+    ones, and a pattern without any borrows the filter with the highest share of it.
+    """
+    patterns, filters = share.shape
+    widest = -(-filters // patterns)
+    members: list[list[int]] = [[] for _ in range(patterns)]
+    free = set(range(filters))
+    for most in (filters // patterns, widest):
+        for place in np.argsort(-share, axis=None, kind="stable"):
+            pattern, number = map(int, np.unravel_index(place, share.shape))
+            if number in free and len(members[pattern]) < most:
+                members[pattern].append(number)
+                free.remove(number)
+    return np.array(
+        [np.resize(some or share[row].argmax(), widest) for row, some in enumerate(members)]
     )
 
 
-def maps_of(plan: Plan, model: keras.Model, lower: keras.Model, world: World) -> World:
-    """What the lower part makes of a share of the pictures, float16, with their labels.
+def astray(
+    maps: tf.Tensor, labels: tf.Tensor, assigned: Array, chance: keras.random.SeedGenerator
+) -> tf.Tensor:
+    """How little the right filter stands out among one of each pattern: a cross-entropy in nats.
 
-    It stays as it is, so this is done once; two pictures of three get noise against the network first.
+    For maps (n, height, width, filters); the filters are drawn by lot from the rows of `assignment`. About
+    0 if to every picture only the filter of its pattern answers, the logarithm of the number of patterns if
+    all answer alike, and 6.9 at most.
     """
-    network, chance = logits(model), keras.random.SeedGenerator(plan.seed)
+    lot = keras.random.randint((len(assigned),), 0, assigned.shape[1], seed=chance)
+    drawn = tf.gather(tf.constant(assigned), lot, axis=1, batch_dims=1)
+    answers = tf.gather(tf.reduce_mean(maps, axis=(1, 2)), drawn, axis=1)  # (n, patterns)
+    total = tf.reduce_sum(answers, axis=1, keepdims=True)
+    share = answers / (total + 1e-3 * tf.reduce_mean(total) + 1e-6)
+    right = tf.gather(share, labels, axis=1, batch_dims=1)
+    return -tf.reduce_mean(tf.math.log(right + 1e-3))
+
+
+def trainer(
+    model: keras.Model, assigned: Array, seed: int
+) -> Callable[[tf.Tensor, tf.Tensor, float, float], tuple[tf.Tensor, ...]]:
+    """A graph that takes one step: (images, labels, noise, ramp) to four numbers, under that noise.
+
+    They are the cross-entropy, the accuracy, over how many patterns a CHOOSING filter spreads, and 1 over
+    the share of the right ASSIGNED filter (geometric mean).
+    """
+    last, chance = model.layers[-1], keras.random.SeedGenerator(seed)
+    layers = [model.get_layer(CHOOSING), model.get_layer(ASSIGNED), model.layers[-2]]
+    network = keras.Model(model.inputs[0], [layer.output for layer in layers])
+    weights = model.trainable_variables
+    optimizer = adamw(weights, STEPS, 1e-5, RATE, DECAY, LONGEST)
+
+    def losses(images, labels, ramp):
+        choosing, told, pooled = network(images, training=False)
+        logits = pooled @ last.kernel + last.bias
+        wrong = tf.reduce_mean(cross_entropy(logits, labels))
+        few, everywhere = spread(shares(choosing, labels))
+        other = astray(told, labels, assigned, chance)
+        total = wrong + ramp * (FEW * few - EVERYWHERE * everywhere + OWN * other)
+        return total, wrong, logits, few, other
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def seen(images, labels, noise):
-        if plan.noise:
-            images = attacked(network, images, labels, noise[:, None, None, None], chance)
-        return tf.cast(lower(tf.cast(images, tf.float32)), tf.float16)
+    def step(images, labels, noise, ramp):
+        images = colours_swapped(images, chance)
+        strength = keras.random.uniform((tf.shape(labels)[0], 1, 1, 1), seed=chance) / (1 - WHOLE)
+        strength = noise * tf.minimum(strength, 1)
 
-    def all_seen(pictures: Array, labels: Array) -> Array:
-        noise = plan.noise * (np.arange(len(labels)) % 3 > 0).astype(np.float32)
-        cuts = range(0, len(labels), 64)
-        return np.concatenate(
-            [
-                seen(*(tf.constant(each[i : i + 64]) for each in (pictures, labels, noise)))
-                for i in tqdm(cuts, f"maps of {pictures.shape[1]} pixels", mininterval=5)
-            ]
-        )
+        def noisy():
+            return attacked(lambda some: losses(some, labels, ramp)[0], images, strength, chance)
 
-    some = {
-        size: tuple(each[: max(1, round(SHARE * len(each)))] for each in both)
-        for size, both in world.items()
-    }
-    return {size: (all_seen(*both), both[1]) for size, both in some.items()}
+        images = tf.cond(noise > 0, noisy, lambda: images)
+        with tf.GradientTape() as tape:
+            total, wrong, logits, few, other = losses(images, labels, ramp)
+        optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        right = tf.cast(tf.argmax(logits, 1) == labels, tf.float32)
+        return wrong, tf.reduce_mean(right), tf.exp(few), tf.exp(other)
+
+    return step
 
 
 def specialise(
@@ -92,58 +156,30 @@ def specialise(
 ) -> tuple[dict[str, Array], list[dict]]:
     """Folded weights, as `learn` gives them, after the end of the training, and its log."""
     model = pocketvgg.put_weights(pocketvgg.build(plan.widths), arrays)
-    lower, upper = parts(model)
-    step = trainer(upper, model.layers[-1])
-    maps = maps_of(plan, model, lower, world)
+    pictures, labels = (each[:LOOKED_AT] for each in world[min(world)])
+    maps = keras.Model(model.inputs[0], model.get_layer(ASSIGNED).output)
+    assigned = assignment(shares(maps.predict(pictures, verbose=0), labels).numpy())
+    step = trainer(model, assigned, plan.seed)
     log: list[dict] = []
     recent: list[tuple[float, ...]] = []
-    for done, (some, labels) in enumerate(
-        tqdm(
-            batches(maps, plan.seed, STEPS, early=0, batch=BATCH),
-            "specialising",
-            STEPS,
-            mininterval=5,
-            unit="step",
-        )
+    some = batches(world, plan.seed, STEPS, EARLY)
+    for done, (pictures, labels) in enumerate(
+        tqdm(some, "specialising", STEPS, mininterval=5, unit="step")
     ):
         ramp = np.float32(min(1, done / (RAMP * STEPS)))
-        recent.append(tuple(map(float, step(tf.constant(some), tf.constant(labels), ramp))))
+        noise = np.float32(plan.noise * (1 + (STRONGER - 1) * ramp))
+        values = step(tf.constant(pictures), tf.constant(labels), noise, ramp)
+        recent.append(tuple(map(float, values)))
         if (done + 1) * 10 // STEPS > done * 10 // STEPS:
-            loss, right, *few = map(float, np.mean(recent, axis=0))
+            loss, right, *spreads = map(float, np.mean(recent, axis=0))
             line = {
                 "step": done + 1,
+                "noise": round(float(noise), 1),
                 "loss": round(loss, 4),
                 "accuracy": round(right, 4),
-                "patterns": [round(each, 1) for each in few],
+                "patterns": [round(each, 1) for each in spreads],
             }
             log, recent = [*log, line], []
             tqdm.write("  ".join(f"{key} {value}" for key, value in line.items()))
     named = pocketvgg.named_weights(model).items()
     return {name: np.asarray(weight).astype(np.float16) for name, weight in named}, log
-
-
-def trainer(upper: keras.Model, last: keras.layers.Dense):
-    """A graph that takes one step: (maps, labels, ramp) to loss, accuracy, and patterns to a filter by layer."""
-    weights = [*upper.trainable_variables, *last.trainable_variables]
-    optimizer = adamw(weights, STEPS, 1e-5, RATE, DECAY)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def step(maps, labels, ramp):
-        with tf.GradientTape() as tape:
-            *chosen, pooled = upper(tf.cast(maps, tf.float32))
-            answers = pooled @ last.kernel + last.bias
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
-            loss, spreads = tf.reduce_mean(losses), [spread(each, labels) for each in chosen]
-            total = loss + ramp * tf.add_n(
-                [
-                    few * own - everywhere * together
-                    for (few, everywhere), (own, together) in zip(
-                        CHOICES.values(), spreads, strict=True
-                    )
-                ]
-            )
-        optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
-        right = tf.cast(tf.argmax(answers, 1) == labels, tf.float32)
-        return loss, tf.reduce_mean(right), *(tf.exp(own) for own, _ in spreads)
-
-    return step

@@ -31,17 +31,17 @@ class Plan(NamedTuple):
 
     widths: tuple[int, ...]
     seed: int  # of its start, its drawings and its noise
-    noise: float = 0  # grey levels of adversarial noise that it learnt to withstand
+    noise: float = 0  # grey levels of adversarial noise that it learnt to withstand; more at the end, if specialised
     pictures: int = 50_000
     epochs: int = 4
     stages: bool = False  # whether its weights are kept on the way, too
-    specialised: bool = False  # whether deep filters choose their patterns in the end
+    specialised: bool = False  # whether deep filters get patterns of their own in the end
 
 
 NETWORKS = {
-    "pocketvgg": Plan(WIDTHS, 3000, noise=8, specialised=True),
+    "pocketvgg": Plan(WIDTHS, 3000, noise=8, epochs=3, specialised=True),
     # The same layers trained the usual way, for comparison.
-    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=32_000, specialised=True),
+    "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=32_000, epochs=3, specialised=True),
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
     # it must not fall for faint noise itself.
     "pocketvgg_judge": Plan((12, 24, 40, 72, 112), 7000, noise=8, pictures=44_000),
