@@ -1,11 +1,12 @@
 """The end of a training: deep filters that answer to few patterns, under stronger noise if there was any.
 
 A filter learns what helps to tell the patterns apart, and that may be something that half of them have in
-common: then its picture shows what nobody can name. So the network learns on, and beside the right answer
-it counts that each filter of block4_conv3 answers to few patterns, and together they to all; and each filter
-of block5_conv3 is assigned a pattern, where possible the one that it prefers, to pictures of which it is to
-answer more than the filters of other patterns do. Filters that are trained to be specific to a class: Liang
-et al. (2020). The noise is chosen against all of this, so that what a filter answers to withstands it, too.
+common: then its picture shows what nobody can name. So all layers but the first learn on, and beside the
+right answer it counts that each filter of block4_conv3 answers to few patterns, and together they to all;
+and each filter of block5_conv3 is assigned a pattern, where possible the one that it prefers, to pictures of
+which it is to answer more than the filters of other patterns do. Filters that are trained to be specific to a
+class: Liang et al. (2020). The noise is chosen against all of this, so that what a filter answers to
+withstands it, too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from filtersight.world import pocketvgg
 from filtersight.world.patterns import NAMES
 from filtersight.world.pocketvgg import Plan
 
-CHOOSING, ASSIGNED = "block4_conv3", "block5_conv3"
+KEPT, CHOOSING, ASSIGNED = "block1_conv1", "block4_conv3", "block5_conv3"
 # How much it counts that a CHOOSING filter answers to few patterns, that together they answer to all, and
 # that an ASSIGNED filter answers to its pattern.
 FEW, EVERYWHERE, OWN = 0.06, 0.3, 0.3
@@ -120,7 +121,13 @@ def trainer(
     last, chance = model.layers[-1], keras.random.SeedGenerator(seed)
     layers = [model.get_layer(CHOOSING), model.get_layer(ASSIGNED), model.layers[-2]]
     network = keras.Model(model.inputs[0], [layer.output for layer in layers])
-    weights = model.trainable_variables
+    # Without normalisation some of the first layer's few filters would fall silent, so it stays as it is.
+    weights = [
+        weight
+        for layer in model.layers
+        if layer.name != KEPT
+        for weight in layer.trainable_variables
+    ]
     optimizer = adamw(weights, STEPS, 1e-5, RATE, DECAY, LONGEST)
 
     def losses(images, labels, ramp):

@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
 
 NETWORKS = {
-    "pocketvgg": Plan(WIDTHS, 3000, noise=8, epochs=3, specialised=True),
+    "pocketvgg": Plan(WIDTHS, 3000, noise=8, specialised=True),
     # The same layers trained the usual way, for comparison.
     "pocketvgg_plain": Plan(WIDTHS, 5000, pictures=32_000, specialised=True),
     # Independent of the two: other pictures, other widths. It judges pictures that networks make, so
