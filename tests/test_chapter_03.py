@@ -50,7 +50,9 @@ def test_what_the_chapter_says_of_pocketvgg(taught):
     assert silent[4][0] + silent[5][0] > 0.9 * sum(each[0] for each in silent.values())
     total = sum(silent.values())
     assert total[1] == total.max() and 2 * total[3] < total[:3].min()
-    assert silent[4][2] < 0.6 * silent[4][0] and silent[5][2] > silent[5][0]
+    # Strong noise leaves a third fewer silent in block 4, and about as many in block 5.
+    assert 0.55 < silent[4][2] / silent[4][0] < 0.75
+    assert 0.9 < silent[5][2] / silent[5][0] < 1.1
     # Every filter that is silent on noise is woken by a drawing or by the photograph.
     drawings, _ = patterns.images(200, seed=5, size=128)
     awake = taught["answers_of_all_layers"](np.concatenate([drawings, photo[None]]))

@@ -5,6 +5,7 @@ import ast
 import io
 import re
 
+import keras
 import numpy as np
 import pytest
 from chapters import COURSE, cells, functions
@@ -122,6 +123,7 @@ def test_partners_are_judged_by_other_images(taught):
 
 
 def test_what_is_said_of_the_two_networks(taught, model):
+    keras.utils.set_random_seed(0)
     plain, untrained = helpers.load_model("pocketvgg_plain"), pocketvgg.build()
     drawings, _ = patterns.images(450, seed=8)
     shuffled = np.random.default_rng(2).permutation(450)

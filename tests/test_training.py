@@ -287,9 +287,9 @@ def attack(model):
     return learn.under_attack(model)
 
 
-@pytest.mark.parametrize("size, floor", [(64, 0.96), (96, 0.96), (128, 0.93)])
-def test_the_network_names_unseen_pictures_with_and_without_noise(size, floor, model, attack):
-    count = 180  # four of each pattern
+@pytest.mark.parametrize("size", [64, 96, 128])
+def test_the_network_names_unseen_pictures_with_and_without_noise(size, model, attack):
+    count, floor = 180, 0.96  # four of each pattern
     pictures, labels = patterns.images(count, seed=20_000, size=size)
     right = np.mean(model.predict(pictures, verbose=0).argmax(axis=1) == labels)
     stated = about("pocketvgg")
@@ -348,8 +348,8 @@ def test_deep_filters_answer_to_few_patterns(model):
     shares = means[:, means.sum(axis=0) > 0]
     shares = shares / shares.sum(axis=0)
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=0)
-    assert np.median(np.exp(entropy)) < 3
-    assert len(set(shares.argmax(axis=0))) >= 0.6 * len(patterns.NAMES)
+    assert np.median(np.exp(entropy)) < 2
+    assert len(set(shares.argmax(axis=0))) >= 0.9 * len(patterns.NAMES)
 
 
 def test_the_networks_are_independent():
