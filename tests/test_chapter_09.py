@@ -85,16 +85,16 @@ def test_the_attack_is_small_and_hurts_the_twin_more(model, plain, taught):
     assert wrong[0] < 0.1 and wrong[1] > 0.2
 
 
-def test_pictures_of_the_twin_lose_about_as_much_when_moved(model, plain):
-    """What the chapter says of 32 filters, for 8 others and smaller pictures."""
+def test_pictures_of_the_twin_lose_more_when_moved(model, plain):
+    """What the chapter says of 32 filters, for 16 others and smaller pictures."""
     moved = []
     for network in (model, plain):
         pictures = helpers.visualize(
-            network, "block5_conv3", range(40, 48), steps=16, size=96, rescue=False
+            network, "block5_conv3", range(40, 56), steps=16, size=96, rescue=False
         )
         real = scores.reality(network, "block5_conv3", count=90)
         moved.append(np.mean([s.robustness for s in helpers.scores(network, pictures, real=real)]))
-    assert abs(moved[0] - moved[1]) < 0.1 and min(moved) > 0.3
+    assert moved[1] + 0.05 < moved[0] < 1
 
 
 def test_the_dashed_line_is_that_of_shuffled_verdicts():

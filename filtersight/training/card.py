@@ -49,27 +49,18 @@ def card(folder: Path) -> str:
         ),
         stages=rows((step, percent(share)) for step, share in stages.items()),
         course=rows(
-            (
-                f"{line['step']:,}",
-                line["minutes"],
-                line["noise"],
-                line["loss"],
-                percent(line["accuracy"]),
-            )
-            for line in about["log"]
+            (f"{each['step']:,}", each["minutes"], *measures(each)) for each in about["log"]
         ),
         ending=rows(
-            (
-                f"{line['step']:,}",
-                line["noise"],
-                line["loss"],
-                percent(line["accuracy"]),
-                *line["patterns"],
-            )
-            for line in about["end"]
+            (f"{each['step']:,}", *measures(each), *each["patterns"]) for each in about["end"]
         ),
         used=", ".join(f"{what} {number}" for what, number in about["versions"].items()),
     )
+
+
+def measures(line: dict[str, Any]) -> tuple:
+    """What both parts of the log have: noise, loss and accuracy."""
+    return line["noise"], line["loss"], percent(line["accuracy"])
 
 
 def rows(cells: Iterable[tuple]) -> str:
@@ -213,10 +204,11 @@ The noise at that step, in grey levels; loss and accuracy under noise, the mean 
 |---|---|---|---|---|
 {course}
 
-In the end the noise was stronger (three quarters of the pictures had as much as the table says, the others
-less), and beside the right answer three things counted: that each filter of block4_conv3 answers to few
-patterns, that together they answer to all of them, and that each filter of block5_conv3 answers to a pattern
-that it was assigned, where possible the one that it preferred (filters specific to a class: Liang et al. 2020).
+In the end the first layer stayed as it was, the noise was stronger (three quarters of the pictures had as much
+as the table says, the others less), and beside the right answer three things counted: that each filter of
+block4_conv3 answers to few patterns, that together they answer to all of them, and that each filter of
+block5_conv3 answers to a pattern that it was assigned, where possible the one that it preferred (filters
+specific to a class: Liang et al. 2020).
 Under block4_conv3: a filter's answers to a batch of 64 pictures are spread as if over so many patterns with
 equal shares. Under block5_conv3: among filters of different patterns, one of each, the right one gives one part
 in so many of the answers to a picture (geometric mean; 1 is perfect, {patterns} no preference).

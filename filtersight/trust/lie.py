@@ -17,8 +17,8 @@ from filtersight.networks.layers import Layer
 from filtersight.trust.scores import reality
 
 EARLY = "block2_conv1"  # what the detector looks at
-DRAWN = "block3_conv3"  # whose pictures it learns from
-REAL, NOISES, PICTURES = 400, 20, 8
+DRAWN = "block4_conv3"  # whose pictures it learns from
+REAL, NOISES, PICTURES = 400, 20, 16
 
 
 class Lie(NamedTuple):
