@@ -58,7 +58,7 @@ def test_a_filter_that_the_plain_recipe_shows_is_alive_and_no_remedy_is_tried(mo
     ]
 
 
-@pytest.mark.parametrize(("layer", "number"), [("block5_conv1", 0), ("block4_conv2", 10)])
+@pytest.mark.parametrize(("layer", "number"), [("block5_conv1", 2), ("block4_conv2", 10)])
 def test_a_filter_is_dead_to_the_doctor_if_it_is_to_visualize(model, layer, number):
     call = {"layer": layer, "size": 48}
     diagnosis = helpers.diagnose(model, filter=number, **call)

@@ -248,14 +248,14 @@ CLIMB = """async ([layer, filters, recipe, size]) => {
     [
         ("block1_conv2", "clear", [3, 5, 7], 50),  # which begins on a tile
         ("block3_conv2", "plain", [3, 5, 7], 4),
-        ("block5_conv3", "clear", [3, 5, 7, 8, 11, 13], 4),
+        ("block5_conv3", "clear", [*range(24)], 3),
     ],
 )
 def test_a_climb_is_that_of_the_engine(opened, model, layer, recipe, filters, alike):
     """Of the same random numbers, so only rounding differs: by less than 1 % in so many steps as are `alike`.
 
-    In deep layers the difference grows on the way, and single pictures differ by up to 5 % in the end, up or
-    down; their mean is held to that.
+    In deep layers the difference grows on the way, and one climb in eight ends in another picture, better or
+    worse; the median is held to 3 %, three quarters of the pictures to 12.
     """
     page = opened("host.html")
     made = page.evaluate(CLIMB, [layer, filters, recipe, 64])
@@ -271,7 +271,8 @@ def test_a_climb_is_that_of_the_engine(opened, model, layer, recipe, filters, al
         if picture.activation:
             ratios.append(activation / picture.activation)
     assert len(ratios) >= 2
-    assert np.mean(ratios) == pytest.approx(1, abs=0.05)
+    assert np.median(ratios) == pytest.approx(1, abs=0.03)
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.12) >= 0.75
 
 
 # ------------------------------------------------------------ the explorer
