@@ -189,7 +189,7 @@ def test_what_the_chapter_claims_of_pocketvgg(model):
     share = {name: names["high_frequencies"](picture) for name, picture in drawn.items()}
     assert min(share["pixels"], share["even waves"]) > 0.2
     assert all(share[name] < 0.03 for name in drawn if name not in ("pixels", "even waves"))
-    assert value["waves"] > value["pixels"]
+    assert value["waves"] == pytest.approx(value["pixels"], rel=0.1)
     assert value["all three"] < value["natural colours"]
     assert share["all three"] < share["natural colours"]
 
